@@ -1,0 +1,58 @@
+# run · test · fmt · clean, and nothing clever. Everything that a fresh machine lacks is installed by
+# deploy/tools/setup.sh into .tools/, pinned.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+export CARGO_INCREMENTAL ?= 1
+WEB_DIST := web/app/dist/index.html
+WEB_SOURCES := $(shell find web -type f \( -name '*.ts' -o -name '*.tsx' -o -name '*.css' -o -name '*.html' -o -name '*.json' \) -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/e2e/artifacts/*' 2>/dev/null)
+
+.PHONY: help run test fmt clean web setup-test check-rust check-web test-rust test-web test-python test-e2e
+
+help: ## Says what there is
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: ## Embedded mode: one process with /chat, development users and channels, data in ./data
+	@deploy/tools/check-tools.sh cargo node npm
+	@[ -x target/release/standalone ] || echo "The first build takes some minutes; later starts take seconds."
+	@$(MAKE) --no-print-directory web
+	cargo build --release --locked -p standalone
+	DEBUG=$${DEBUG:-true} exec target/release/standalone
+
+web: $(WEB_DIST) ## Builds the page that the binary serves
+
+$(WEB_DIST): $(WEB_SOURCES)
+	cd web && npm ci --no-audit --no-fund && npm run build
+	@touch $@
+
+test: setup-test web check-rust check-web test-rust test-web test-python test-e2e ## Every suite, on real servers
+	@echo "make test: every suite passed"
+
+setup-test:
+	deploy/tools/setup.sh chromium cargo-deny python strace
+
+check-rust:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	.tools/bin/cargo-deny --locked check bans licenses sources
+
+check-web:
+	cd web && npm run check
+
+test-rust:
+	cargo test --workspace --locked
+
+test-web:
+	cd web && npm test
+
+test-python: 
+	cargo build --locked -p standalone
+	.tools/python/bin/python -m pytest -q deploy/standalone/tests/python
+
+test-e2e:
+	cd web && STANDALONE_BIN=$(CURDIR)/target/debug/standalone npm run e2e
+
+fmt: ## Formats everything
+	cargo fmt --all
+
+clean: ## Removes what was built, not the data
+	rm -rf target web/app/dist web/node_modules

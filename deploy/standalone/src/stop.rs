@@ -1,0 +1,46 @@
+//! The order in which a process stops: readiness, sockets, workers, broker, store.
+
+use broker::Broker;
+use runtime::config::{Reader, Settings};
+use runtime::shutdown::{Shutdown, Stage};
+use std::time::Duration;
+use store::Store;
+
+/// How long each stage may take beyond its own window before the next begins all the same.
+const STAGE_MAX: Duration = Duration::from_secs(10);
+
+/// How a process stops.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Config {
+    /// How long load balancers get to look elsewhere; default 5 s, none in DEBUG.
+    not_ready: Duration,
+}
+
+impl Config {
+    pub(crate) fn read(reader: &mut Reader, settings: &Settings) -> Self {
+        let default = Duration::from_secs(if settings.debug { 0 } else { 5 });
+        Self { not_ready: reader.get_duration("stop.not_ready_ms", default) }
+    }
+}
+
+/// Waits until the process is asked to stop, then stops it stage by stage.
+pub(crate) async fn wait_and_stop(shutdown: &Shutdown, broker: &Broker, store: &Store, config: Config) {
+    shutdown.triggered().await;
+    shutdown.enter(Stage::NotReady);
+    tokio::time::sleep(config.not_ready).await;
+    shutdown.enter(Stage::Draining);
+    ended(shutdown, &["reactor-"]).await;
+    shutdown.enter(Stage::Finishing);
+    ended(shutdown, &["worker-"]).await;
+    broker.drain().await;
+    store.close().await;
+    shutdown.enter(Stage::Closing);
+    ended(shutdown, &[]).await;
+    tracing::info!("stopped");
+}
+
+async fn ended(shutdown: &Shutdown, prefixes: &[&str]) {
+    if let Err(names) = shutdown.ended(prefixes, STAGE_MAX).await {
+        tracing::warn!(?names, "these did not end in time");
+    }
+}

@@ -1,0 +1,110 @@
+"""Starts the real standalone process once for all tests that do not stop it."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import jwt
+import pytest
+
+ROOT = Path(__file__).resolve().parents[4]
+BINARY = Path(os.environ.get("STANDALONE_BIN", ROOT / "target" / "debug" / "standalone"))
+SECRET = "a-test-key-that-is-long-enough-for-hs256"
+START_SECONDS = 30
+DEADLINE = 10
+
+
+class Server:
+    """A standalone process and how to reach it."""
+
+    def __init__(self, data: Path):
+        self.data = data
+        self.process = None
+        self.listen = "127.0.0.1:0"
+
+    def start(self):
+        environment = {
+            "PATH": os.environ["PATH"],
+            "DEBUG": "true",
+            "SECRET_KEY": SECRET,
+            "LISTEN": self.listen,
+            "ADMIN_LISTEN": "127.0.0.1:0",
+            "DATA_DIR": str(self.data),
+        }
+        addresses = self.data / "addresses.json"
+        addresses.unlink(missing_ok=True)
+        log = open(self.data / "server.log", "ab")
+        self.process = subprocess.Popen([BINARY], env=environment, cwd=self.data, stdout=log, stderr=log)
+        until = time.monotonic() + START_SECONDS
+        while not addresses.exists():
+            assert self.process.poll() is None, (self.data / "server.log").read_text()
+            assert time.monotonic() < until, "the server did not come up"
+            time.sleep(0.02)
+        self.listen = json.loads(addresses.read_text())["listen"]
+
+    def stop(self, how=signal.SIGTERM):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(how)
+            self.process.wait(START_SECONDS)
+        return self.process.returncode
+
+    @property
+    def chat(self):
+        return f"ws://{self.listen}/ws/chat/"
+
+    def get(self, path, **headers):
+        request = urllib.request.Request(f"http://{self.listen}{path}", headers=headers)
+        return urllib.request.urlopen(request, timeout=DEADLINE)
+
+
+@pytest.fixture(scope="session")
+def server():
+    with tempfile.TemporaryDirectory() as data:
+        server = Server(Path(data))
+        server.start()
+        yield server
+        assert server.stop() == 0, "the server must stop cleanly"
+
+
+@pytest.fixture
+def own_server(tmp_path):
+    """A server that the test may stop and start."""
+    server = Server(tmp_path)
+    server.start()
+    yield server
+    server.stop(signal.SIGKILL)
+
+
+def token(user_id="driver-1", *, key=SECRET, lifetime=900, **claims):
+    body = {"user_id": user_id, "exp": int(time.time()) + lifetime, **claims}
+    return jwt.encode(body, key, algorithm="HS256")
+
+
+async def receive(socket, kind=None, timeout=DEADLINE):
+    """The next frame, or the next one of this type."""
+    async with asyncio.timeout(timeout):
+        while True:
+            frame = json.loads(await socket.recv())
+            if kind is None or frame.get("type") == kind:
+                return frame
+
+
+async def send(socket, **frame):
+    await socket.send(json.dumps(frame))
+
+
+async def silence(socket, seconds=0.5):
+    """Frames that come within these seconds: a list that should be empty."""
+    frames = []
+    try:
+        async with asyncio.timeout(seconds):
+            while True:
+                frames.append(json.loads(await socket.recv()))
+    except TimeoutError:
+        return frames

@@ -1,0 +1,38 @@
+//! Every metric of a gateway, named once. Label sets are closed: codes and forms, never a channel or a user.
+
+use metrics::{describe_counter, describe_gauge};
+
+/// Sockets open now.
+pub(crate) const CONNECTIONS: &str = "gateway_connections";
+/// Sockets closed, by close code.
+pub(crate) const CLOSED: &str = "gateway_closed_total";
+/// Handshakes refused, by code.
+pub(crate) const REFUSED: &str = "gateway_handshakes_refused_total";
+/// Client frames taken.
+pub(crate) const FRAMES_IN: &str = "gateway_frames_in_total";
+/// Client frames refused, by code.
+pub(crate) const FRAMES_REFUSED: &str = "gateway_frames_refused_total";
+/// Frames put into outboxes for an event.
+pub(crate) const DELIVERIES: &str = "gateway_deliveries_total";
+/// Durable frames sent to the log or a worker, by outcome.
+pub(crate) const DURABLE: &str = "gateway_durable_total";
+/// Times that live copies were lost on their way and the log was asked.
+pub(crate) const LIVE_LOST: &str = "gateway_live_lost_total";
+/// Reads of the log to repair a channel.
+pub(crate) const LOG_READS: &str = "gateway_log_reads_total";
+/// Typing and the like that was shed.
+pub(crate) const PASSING_DROPPED: &str = "gateway_passing_dropped_total";
+
+/// Tells the recorder what each metric means.
+pub(crate) fn describe() {
+    describe_gauge!(CONNECTIONS, "Sockets open now");
+    describe_counter!(CLOSED, "Sockets closed, by close code");
+    describe_counter!(REFUSED, "Handshakes refused, by code");
+    describe_counter!(FRAMES_IN, "Client frames taken");
+    describe_counter!(FRAMES_REFUSED, "Client frames refused, by code");
+    describe_counter!(DELIVERIES, "Frames put into outboxes for an event");
+    describe_counter!(DURABLE, "Durable frames sent to the log or a worker, by outcome");
+    describe_counter!(LIVE_LOST, "Losses of live copies that were noticed and repaired from the log");
+    describe_counter!(LOG_READS, "Reads of the log to repair a channel");
+    describe_counter!(PASSING_DROPPED, "Typing and the like that was shed");
+}

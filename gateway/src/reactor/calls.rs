@@ -1,0 +1,137 @@
+//! Calls to the broker on behalf of a session; each has a deadline and comes back as an input.
+
+use super::Reactor;
+use crate::connection::Connection;
+use crate::session::{Append, Done, Input};
+use broker::Appended;
+use bytes::Bytes;
+use protocol::codes::ErrorCode;
+use protocol::envelope::Envelope;
+use protocol::ephemeral::Ephemeral;
+use protocol::ids::ChannelId;
+use protocol::requests::{self, Answer, CommandAnswer, CommandRequest, HistoryRequest, SessionRequest};
+use protocol::subjects::{RequestSubject, Slot};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::future::Future;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long a worker may take. Chosen: longer, and a person has given up.
+const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long the log may take before the outcome counts as unknown. Reliability page: an election takes 8 s.
+const APPEND_DEADLINE: Duration = Duration::from_secs(30);
+
+impl Reactor {
+    fn call(self: &Rc<Self>, connection: &Rc<Connection>, call: impl Future<Output = Input> + 'static) {
+        let (reactor, connection) = (self.clone(), connection.clone());
+        tokio::task::spawn_local(async move {
+            let input = call.await;
+            reactor.drive(&connection, input);
+        });
+    }
+
+    pub(super) fn ask_directory(self: &Rc<Self>, connection: &Rc<Connection>, request: SessionRequest) {
+        let asked = self.request(RequestSubject::DirectorySession, request);
+        self.call(connection, async move { Input::Directory(asked.await) });
+    }
+
+    pub(super) fn ask_history(self: &Rc<Self>, connection: &Rc<Connection>, request: HistoryRequest) {
+        let asked = self.request(RequestSubject::History, request);
+        self.call(connection, async move { Input::History(asked.await) });
+    }
+
+    pub(super) fn command(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        channel: ChannelId,
+        request: CommandRequest,
+    ) {
+        let asked = self.request(RequestSubject::Commands(Slot::of(&channel).shard), request);
+        self.call(connection, async move {
+            // Once a command is out, only its answer tells whether it was done.
+            let result = asked.await.map_err(|code| match code {
+                ErrorCode::Internal => ErrorCode::UnknownOutcome,
+                known => known,
+            });
+            count(&result);
+            Input::Done(Done { channel, result })
+        });
+    }
+
+    /// Asks whichever worker serves the subject.
+    fn request<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        subject: RequestSubject,
+        question: Q,
+    ) -> impl Future<Output = Answer<A>> + use<Q, A> {
+        let broker = self.common.broker.clone();
+        async move {
+            let payload = requests::encode(&question).map_err(|_| ErrorCode::Internal)?;
+            let answer = broker.request(subject, Bytes::from(payload), REQUEST_DEADLINE).await;
+            let answer = answer.map_err(|error| {
+                tracing::warn!(%error, %subject, "a request was not answered");
+                error.code()
+            })?;
+            requests::decode::<Answer<A>>(&answer).map_err(|_| ErrorCode::Internal)?
+        }
+    }
+
+    pub(super) fn append(self: &Rc<Self>, connection: &Rc<Connection>, append: Append) {
+        let broker = self.common.broker.clone();
+        let channel = append.message.channel_id.clone();
+        self.call(connection, async move {
+            let result = match tokio::time::timeout(APPEND_DEADLINE, append_to(broker, append)).await {
+                Ok(result) => result,
+                Err(_elapsed) => Err(ErrorCode::UnknownOutcome),
+            };
+            count(&result);
+            Input::Done(Done { channel, result })
+        });
+    }
+
+    pub(super) fn publish(self: &Rc<Self>, ephemeral: Ephemeral) {
+        let broker = self.common.broker.clone();
+        let Ok(payload) = requests::encode(&ephemeral) else { return };
+        tokio::task::spawn_local(async move {
+            if let Err(error) = broker.publish(&ephemeral.channel_id, Bytes::from(payload)).await {
+                tracing::debug!(%error, "typing and the like was not published");
+            }
+        });
+    }
+}
+
+fn count(result: &Answer<CommandAnswer>) {
+    let outcome = result.as_ref().map_or_else(|code| code.as_str(), |_| "logged");
+    metrics::counter!(crate::metrics::DURABLE, "outcome" => outcome).increment(1);
+}
+
+async fn append_to(broker: broker::Broker, append: Append) -> Answer<CommandAnswer> {
+    let Append { message, content_hash } = append;
+    let envelope = Envelope::message(&message, content_hash).map_err(|_| ErrorCode::Internal)?;
+    let bytes = envelope.encode().map_err(|_| ErrorCode::Internal)?;
+    let appended = broker
+        .append(broker::Append {
+            channel: message.channel_id,
+            dedup_key: envelope.dedup_key(),
+            envelope: Bytes::from(bytes),
+            expect: None,
+        })
+        .await
+        .map_err(|error| error.code())?;
+    match appended {
+        Appended::New { position, .. } => {
+            Ok(CommandAnswer { position, message_id: message.id, duplicate: false })
+        }
+        Appended::Duplicate { position, entry } => {
+            let stored = Envelope::decode(&entry.envelope).map_err(|_| ErrorCode::Internal)?;
+            if stored.content_hash != content_hash {
+                return Err(ErrorCode::Conflict);
+            }
+            Ok(CommandAnswer { position, message_id: stored.message_id, duplicate: true })
+        }
+        // Only an append with `expect` is answered so.
+        Appended::Moved { .. } => Err(ErrorCode::Internal),
+    }
+}

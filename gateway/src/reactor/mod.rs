@@ -1,0 +1,239 @@
+//! One core's part of a gateway: its connections and its part of the hub, in one thread, without locks.
+//!
+//! Here the decisions of `session` become subscriptions, calls and bytes. Architecture Invariant: nothing of a
+//! reactor is touched by another thread; what comes from outside comes by its two queues.
+
+mod act;
+mod asks;
+mod calls;
+mod entropy;
+mod sweep;
+mod take;
+mod told;
+
+use crate::auth::{AuthError, Verified};
+use crate::connection::{Connection, Fresh, Life};
+use crate::hub::{ConnectionId, Hub};
+use crate::outbox::Flushed;
+use crate::session::{Input, Moment, Session};
+use crate::upstream::{ReactorId, Tell};
+use crate::websocket::encoder;
+use asks::Asks;
+use broker::Broker;
+use entropy::Entropy;
+use protocol::codes::CloseCode;
+use protocol::frames::client::Token;
+use runtime::shutdown::Shutdown;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Bytes read from a socket at once: one frame of the largest kind.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// Milliseconds that a client has to answer our close frame, and we to send what is left.
+const CLOSE_MS: u64 = 2_000;
+
+/// What all reactors of a gateway know.
+pub(crate) struct Common {
+    pub(crate) config: crate::config::Config,
+    pub(crate) keys: Arc<crate::auth::Keys>,
+    /// Whom DEBUG hands out tokens for.
+    pub(crate) dev_users: Vec<protocol::claims::Profile>,
+    pub(crate) admission: crate::admission::Admission,
+    pub(crate) broker: Broker,
+    pub(crate) shutdown: Shutdown,
+}
+
+/// One core's part of the gateway.
+pub(crate) struct Reactor {
+    pub(crate) id: ReactorId,
+    pub(crate) common: Arc<Common>,
+    pub(crate) scratch: RefCell<Vec<u8>>,
+    connections: RefCell<HashMap<ConnectionId, Rc<Connection>>>,
+    next_connection: Cell<u64>,
+    hub: RefCell<Hub<Rc<Connection>>>,
+    asks: Asks,
+    /// Sockets that got something in this turn; each is written to once at its end.
+    dirty: RefCell<Vec<Rc<Connection>>>,
+    entropy: RefCell<Entropy>,
+    draining: Cell<bool>,
+}
+
+impl Reactor {
+    pub(crate) fn new(
+        id: ReactorId,
+        common: Arc<Common>,
+        asks: mpsc::Sender<crate::upstream::Ask>,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            id,
+            common,
+            scratch: RefCell::new(vec![0; SCRATCH_BYTES]),
+            connections: RefCell::default(),
+            next_connection: Cell::new(0),
+            hub: RefCell::new(Hub::new()),
+            asks: Asks::new(asks),
+            dirty: RefCell::default(),
+            entropy: RefCell::default(),
+            draining: Cell::new(false),
+        })
+    }
+
+    /// Serves what upstream tells until it ends. Runs beside the listener, in the reactor's local set.
+    pub(crate) async fn run(self: Rc<Self>, mut tells: mpsc::Receiver<Vec<Tell>>) {
+        tokio::task::spawn_local(self.clone().pump_asks());
+        tokio::task::spawn_local(self.clone().sweep());
+        while let Some(batch) = tells.recv().await {
+            self.told(batch);
+            // Whatever is there already goes into the same turn: coalescing follows load.
+            while let Ok(batch) = tells.try_recv() {
+                self.told(batch);
+            }
+            self.flush_dirty();
+        }
+    }
+
+    /// Takes a socket whose handshake is done.
+    pub(crate) fn open(self: &Rc<Self>, fresh: Fresh, credential: Option<Token>, resume: bool) {
+        let moment = self.moment();
+        let id = ConnectionId(self.next_connection.replace(self.next_connection.get() + 1));
+        let session = Session::new(fresh.form, moment);
+        tracing::debug!(session = %session.id(), form = ?fresh.form, "socket open");
+        let connection = Rc::new(Connection::new(id, session, fresh, moment.unix_ms / 1_000));
+        connection.ping_s.set(moment.unix_ms / 1_000 + self.ping_interval_s());
+        self.connections.borrow_mut().insert(id, connection.clone());
+        if let Some(token) = credential {
+            let outcome = self.verify_token(&token.0).map_err(|error| error.close_code());
+            self.drive(&connection, Input::Verified { outcome, resume });
+        }
+        if self.draining.get() {
+            self.drive(&connection, Input::Drain { after_ms: 0 });
+        }
+        let task = connection.run(self.clone());
+        tokio::task::spawn_local(task);
+    }
+
+    /// Lets a session decide and does what it says, until nothing more follows; then writes.
+    pub(crate) fn drive(self: &Rc<Self>, connection: &Rc<Connection>, input: Input) {
+        self.decide(connection, input);
+        self.flush(connection);
+    }
+
+    /// Writes what waits for a socket. What the socket does not take is written when it is writable again.
+    pub(crate) fn flush(self: &Rc<Self>, connection: &Rc<Connection>) {
+        connection.dirty.set(false);
+        if connection.life.get() == Life::Gone {
+            return;
+        }
+        loop {
+            match connection.write() {
+                Flushed::Broken => return self.end(connection),
+                Flushed::Blocked => return connection.wake(),
+                Flushed::Empty => {}
+            }
+            match connection.life.get() {
+                Life::Closing { .. } => return connection.end_writing(),
+                Life::Leaving { .. } => return self.end(connection),
+                Life::Gone => return,
+                Life::Open => {}
+            }
+            if !self.start_page(connection) {
+                break;
+            }
+        }
+        connection.listen_again();
+    }
+
+    /// Starts the next page of a socket with room for it; returns whether that put something into the outbox.
+    fn start_page(self: &Rc<Self>, connection: &Rc<Connection>) -> bool {
+        let room = connection.outbox.borrow().has_room_for_page();
+        if room && connection.session.borrow().wants_room() {
+            self.decide(connection, Input::Room);
+            return !connection.outbox.borrow().is_empty();
+        }
+        false
+    }
+
+    fn flush_dirty(self: &Rc<Self>) {
+        let dirty = std::mem::take(&mut *self.dirty.borrow_mut());
+        for connection in &dirty {
+            self.flush(connection);
+        }
+        // The list's memory is kept for the next turn, unless closing a socket has begun a new one.
+        let mut list = self.dirty.borrow_mut();
+        if list.is_empty() {
+            *list = dirty;
+            list.clear();
+        }
+    }
+
+    fn mark_dirty(&self, connection: &Rc<Connection>) {
+        if !connection.dirty.replace(true) {
+            self.dirty.borrow_mut().push(connection.clone());
+        }
+    }
+
+    /// Says why and closes. The client has a moment to answer.
+    pub(crate) fn close(self: &Rc<Self>, connection: &Rc<Connection>, code: CloseCode) {
+        if connection.life.get() != Life::Open {
+            return;
+        }
+        metrics::counter!(crate::metrics::CLOSED, "code" => code.as_u16().to_string()).increment(1);
+        tracing::debug!(session = %connection.session.borrow().id(), code = code.as_u16(), "closing a socket");
+        self.part(connection, code == CloseCode::TooSlow, encoder::close(code), |until_ms| Life::Closing {
+            until_ms,
+        });
+    }
+
+    /// Answers the client's close frame.
+    fn answer_close(self: &Rc<Self>, connection: &Rc<Connection>, frame: bytes::Bytes) {
+        self.part(connection, false, frame, |until_ms| Life::Leaving { until_ms });
+    }
+
+    fn part(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        too_slow: bool,
+        last_frame: bytes::Bytes,
+        life: impl FnOnce(u64) -> Life,
+    ) {
+        connection.life.set(life(runtime::clock::now_unix_ms() + CLOSE_MS));
+        self.decide(connection, Input::Gone);
+        {
+            let mut outbox = connection.outbox.borrow_mut();
+            if too_slow {
+                outbox.drop_unbegun();
+            }
+            outbox.push_answer(last_frame);
+        }
+        *connection.unread.borrow_mut() = Vec::new();
+        self.flush(connection);
+        connection.wake();
+    }
+
+    /// Forgets a connection whose socket has nothing more to give or take.
+    pub(crate) fn end(self: &Rc<Self>, connection: &Rc<Connection>) {
+        if connection.life.replace(Life::Gone) != Life::Gone {
+            self.decide(connection, Input::Gone);
+            self.connections.borrow_mut().remove(&connection.id);
+            connection.wake();
+        }
+    }
+
+    /// Judges a credential as of now.
+    pub(crate) fn verify_token(&self, token: &str) -> Result<Verified, AuthError> {
+        self.common.keys.verify(token, runtime::clock::now_unix_ms() / 1_000)
+    }
+
+    /// Whether the process stops: no socket may open any more.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { unix_ms: runtime::clock::now_unix_ms(), random: self.entropy.borrow_mut().ten() }
+    }
+}

@@ -1,0 +1,82 @@
+//! What time does to connections: one sweep a second over all of them, instead of a timer for each.
+
+use super::Reactor;
+use crate::connection::{Connection, Life};
+use crate::session::Input;
+use crate::websocket::encoder;
+use protocol::codes::CloseCode;
+use protocol::limits::HEARTBEAT_MS;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Between two sweeps. Limits counted in seconds are kept to about this.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Between two looks at how many connections a drain has left.
+const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+impl Reactor {
+    pub(super) async fn sweep(self: Rc<Self>) {
+        let mut ticks = tokio::time::interval(SWEEP);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let now_ms = runtime::clock::now_unix_ms();
+            for connection in self.all() {
+                self.sweep_one(&connection, now_ms);
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<Rc<Connection>> {
+        self.connections.borrow().values().cloned().collect()
+    }
+
+    fn sweep_one(self: &Rc<Self>, connection: &Rc<Connection>, now_ms: u64) {
+        match connection.life.get() {
+            Life::Open => {}
+            Life::Closing { until_ms } | Life::Leaving { until_ms } if now_ms >= until_ms => {
+                return self.end(connection);
+            }
+            Life::Closing { .. } | Life::Leaving { .. } | Life::Gone => return,
+        }
+        let overdue = connection.decoder.borrow().overdue(now_ms);
+        if let Some(violation) = overdue {
+            return self.violated(connection, &violation);
+        }
+        let now_s = now_ms / 1_000;
+        if now_s >= connection.heard_s.get() + 2 * HEARTBEAT_MS / 1_000 {
+            return self.close(connection, CloseCode::NoHeartbeat);
+        }
+        if now_s >= connection.ping_s.get() {
+            connection.ping_s.set(now_s + self.ping_interval_s());
+            connection.outbox.borrow_mut().push_answer(encoder::ping());
+        }
+        self.drive(connection, Input::Tick);
+    }
+
+    /// The protocol page's 25 s, jittered by 2 s so that a fleet's pings do not march in step.
+    pub(super) fn ping_interval_s(&self) -> u64 {
+        let jitter = self.entropy.borrow_mut().ten()[0];
+        HEARTBEAT_MS / 1_000 - 2 + u64::from(jitter) % 5
+    }
+
+    /// Tells every client when to come back, spread over `window`, and waits until they are gone or it is over.
+    pub(crate) async fn drain(self: &Rc<Self>, window: Duration) {
+        self.draining.set(true);
+        let connections = self.all();
+        let count = u32::try_from(connections.len()).unwrap_or(u32::MAX).max(1);
+        for (n, connection) in connections.iter().enumerate() {
+            let share = window * u32::try_from(n).unwrap_or(u32::MAX) / count;
+            let after_ms = u64::try_from(share.as_millis()).unwrap_or(u64::MAX);
+            self.drive(connection, Input::Drain { after_ms });
+        }
+        let until = tokio::time::Instant::now() + window;
+        while !self.connections.borrow().is_empty() && tokio::time::Instant::now() < until {
+            tokio::time::sleep(DRAIN_LOOK).await;
+        }
+        for connection in self.all() {
+            self.close(&connection, CloseCode::Restart);
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Bytes of a client become frames, frames become inputs of its session.
+
+use super::Reactor;
+use crate::connection::{Connection, Life};
+use crate::session::Input;
+use crate::websocket::decoder::{Incoming, Step};
+use crate::websocket::{Violation, encoder};
+use protocol::codec;
+use protocol::codes::CloseCode;
+use std::rc::Rc;
+
+impl Reactor {
+    /// Takes bytes that came; whatever cannot be handled now is kept with the connection.
+    pub(crate) fn take(self: &Rc<Self>, connection: &Rc<Connection>, bytes: &mut [u8]) {
+        if connection.life.get() != Life::Open {
+            return;
+        }
+        connection.heard_s.set(runtime::clock::now_unix_ms() / 1_000);
+        let mut unread = std::mem::take(&mut *connection.unread.borrow_mut());
+        if unread.is_empty() {
+            let used = self.take_frames(connection, bytes);
+            unread.extend_from_slice(&bytes[used..]);
+        } else {
+            unread.extend_from_slice(bytes);
+            let used = self.take_frames(connection, &mut unread);
+            unread.drain(..used);
+            if unread.is_empty() {
+                unread = Vec::new();
+            }
+        }
+        if connection.life.get() == Life::Open {
+            *connection.unread.borrow_mut() = unread;
+        }
+    }
+
+    /// Handles frame after frame while the connection may be read; returns the bytes used.
+    fn take_frames(self: &Rc<Self>, connection: &Rc<Connection>, bytes: &mut [u8]) -> usize {
+        let now_ms = runtime::clock::now_unix_ms();
+        let mut used = 0;
+        connection.paused.set(false);
+        while used < bytes.len() && connection.life.get() == Life::Open {
+            if !connection.may_read() {
+                connection.paused.set(true);
+                break;
+            }
+            let step = connection.decoder.borrow_mut().next(&mut bytes[used..], now_ms);
+            match step {
+                Ok(Step::Incomplete) => break,
+                Ok(Step::Frame { consumed, message }) => {
+                    used += consumed;
+                    if let Some(message) = message {
+                        self.take_message(connection, message);
+                    }
+                }
+                Err(violation) => {
+                    self.violated(connection, &violation);
+                    return bytes.len();
+                }
+            }
+        }
+        used
+    }
+
+    fn take_message(self: &Rc<Self>, connection: &Rc<Connection>, message: Incoming<'_>) {
+        match message {
+            Incoming::Text(text) => {
+                metrics::counter!(crate::metrics::FRAMES_IN).increment(1);
+                let decoded = codec::decode(&text, connection.form);
+                if let Err(error) = &decoded.frame {
+                    metrics::counter!(crate::metrics::FRAMES_REFUSED, "code" => error.code.as_str())
+                        .increment(1);
+                }
+                self.decide(connection, Input::Frame(decoded));
+            }
+            // Both forms of this release are JSON in text frames.
+            Incoming::Binary(_) => self.close(connection, CloseCode::UnsupportedData),
+            Incoming::Ping(payload) => connection.outbox.borrow_mut().push_answer(encoder::pong(payload)),
+            Incoming::Pong => {}
+            Incoming::Close(_) => self.answer_close(connection, encoder::close(CloseCode::Normal)),
+        }
+    }
+
+    pub(super) fn violated(self: &Rc<Self>, connection: &Rc<Connection>, violation: &Violation) {
+        tracing::debug!(
+            session = %connection.session.borrow().id(),
+            violation = violation.metric_label(),
+            "a client broke the WebSocket protocol"
+        );
+        self.close(connection, violation.close_code());
+    }
+}

@@ -1,0 +1,147 @@
+//! What upstream tells becomes frames in outboxes and changes in the hub.
+
+use super::Reactor;
+use crate::connection::Connection;
+use crate::hub::{Push, Ticket};
+use crate::session::Input;
+use crate::upstream::event::{Event, Passing};
+use crate::upstream::{Page, Tell};
+use bytes::Bytes;
+use protocol::codes::CloseCode;
+use protocol::ids::{ChannelId, Position, Seq};
+use std::rc::Rc;
+
+impl Reactor {
+    pub(super) fn told(self: &Rc<Self>, batch: Vec<Tell>) {
+        for tell in batch {
+            match tell {
+                Tell::Event(event) => self.push_event(&event),
+                Tell::Passing(passing) => self.push_passing(&passing),
+                Tell::Subscribed { channel, ticket, cursor } => self.subscribed(&channel, ticket, &cursor),
+                Tell::Failed { channel, ticket } => {
+                    let waiting = self.hub.borrow_mut().failed(&channel, ticket);
+                    for connection in waiting {
+                        self.drive(&connection, Input::SubscribeFailed(channel.clone()));
+                    }
+                }
+                Tell::Behind { channel, cursor } => self.behind(&channel, cursor),
+                Tell::Page { connection, channel, page } => {
+                    let connection = self.connections.borrow().get(&connection).cloned();
+                    if let Some(connection) = connection {
+                        self.page(&connection, channel, page);
+                    }
+                }
+            }
+        }
+    }
+
+    /// The hot path: one reference-counted frame into each member's outbox, written at the end of the turn.
+    fn push_event(self: &Rc<Self>, event: &Event) {
+        let mut too_slow = Vec::new();
+        {
+            let mut hub = self.hub.borrow_mut();
+            let mut pushed = 0;
+            for connection in hub.advance(event.channel(), event.seq()) {
+                if let Some(frame) = event.frame(connection.form) {
+                    self.push(connection, frame, &mut too_slow);
+                    pushed += 1;
+                }
+            }
+            metrics::counter!(crate::metrics::DELIVERIES).increment(pushed);
+        }
+        self.close_slow(&too_slow);
+    }
+
+    /// Nobody hears of his own typing.
+    fn push_passing(self: &Rc<Self>, passing: &Passing) {
+        let mut too_slow = Vec::new();
+        {
+            let hub = self.hub.borrow();
+            for connection in hub.live(&passing.ephemeral.channel_id) {
+                let own = connection.session.borrow().user_id() == Some(&passing.ephemeral.user_id);
+                // A socket that is behind is not slowed further by what passes anyway.
+                let room = connection.outbox.borrow().has_room_for_page();
+                if let (false, true, Some(frame)) = (own, room, passing.frame(connection.form)) {
+                    self.push(connection, frame, &mut too_slow);
+                }
+            }
+        }
+        self.close_slow(&too_slow);
+    }
+
+    fn push(&self, connection: &Rc<Connection>, frame: &Bytes, too_slow: &mut Vec<Rc<Connection>>) {
+        let pushed = connection.outbox.borrow_mut().push_event(frame.clone());
+        match pushed {
+            Ok(()) => self.mark_dirty(connection),
+            Err(crate::outbox::Full) => too_slow.push(connection.clone()),
+        }
+    }
+
+    fn close_slow(self: &Rc<Self>, too_slow: &[Rc<Connection>]) {
+        for connection in too_slow {
+            self.close(connection, CloseCode::TooSlow);
+        }
+    }
+
+    fn subscribed(self: &Rc<Self>, channel: &ChannelId, ticket: Ticket, cursor: &Position) {
+        let waiting = self.hub.borrow_mut().subscribed(channel, ticket, cursor.clone());
+        for connection in waiting {
+            if !self.opened(&connection, channel) {
+                self.drive(&connection, Input::Joined(channel.clone(), cursor.clone()));
+            }
+        }
+    }
+
+    /// Counts a cursor that an opening waits for; returns whether one did.
+    fn opened(self: &Rc<Self>, connection: &Rc<Connection>, channel: &ChannelId) -> bool {
+        let mut opening = connection.opening.borrow_mut();
+        let Some(waiting) = opening.as_mut() else { return false };
+        waiting.missing.remove(channel);
+        if waiting.missing.is_empty() {
+            let channels = opening.take().map(|opening| opening.channels).unwrap_or_default();
+            drop(opening);
+            self.all_subscribed(connection, channels);
+        }
+        true
+    }
+
+    /// Each channel of an opening has a cursor: the session says where everything stands as of now.
+    pub(super) fn all_subscribed(self: &Rc<Self>, connection: &Rc<Connection>, channels: Vec<ChannelId>) {
+        let heads = {
+            let hub = self.hub.borrow();
+            let head = |channel: ChannelId| hub.cursor(&channel).cloned().map(|cursor| (channel, cursor));
+            channels.into_iter().filter_map(head).collect()
+        };
+        self.drive(connection, Input::Subscribed(heads));
+    }
+
+    /// This reactor missed events that nobody keeps for it: its sockets in the channel start over.
+    fn behind(self: &Rc<Self>, channel: &ChannelId, cursor: Seq) {
+        tracing::warn!(%channel, "a reactor fell behind its ring; its sockets resume");
+        let members: Vec<_> = {
+            let mut hub = self.hub.borrow_mut();
+            let _nobody_is_pushed_what_is_not_there = hub.advance(channel, cursor).count();
+            hub.members(channel).cloned().collect()
+        };
+        self.close_slow(&members);
+    }
+
+    fn page(self: &Rc<Self>, connection: &Rc<Connection>, channel: ChannelId, page: Page) {
+        let (frame, live) = match page {
+            Page::Last(frame) => (frame, true),
+            Page::More(frame) => (Some(frame), false),
+            Page::Failed if self.hub.borrow().holds(&channel, connection.id) => {
+                return self.close(connection, CloseCode::Overloaded);
+            }
+            Page::Failed => (None, false),
+        };
+        if live {
+            self.hub.borrow_mut().set(&channel, connection.id, Push::Live);
+        }
+        if let Some(frame) = frame {
+            connection.outbox.borrow_mut().push_answer(frame);
+        }
+        self.decide(connection, Input::Resumed { channel, live });
+        self.mark_dirty(connection);
+    }
+}

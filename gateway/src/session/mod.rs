@@ -1,0 +1,298 @@
+//! What one socket may do and what it is told: a pure state machine, `on(input, moment) -> actions`.
+//!
+//! It is not the socket (`connection`), not the set of subscribers (`hub`) and not the log (`upstream`): it
+//! decides, they act. Architecture Invariant: no I/O, no clock, no randomness of its own.
+
+mod commands;
+mod durable;
+mod open;
+mod pages;
+mod typing;
+
+#[cfg(test)]
+mod tests;
+
+use crate::auth::Verified;
+use durable::Durable;
+use pages::Pages;
+use protocol::codec::Decoded;
+use protocol::codes::{CloseCode, ErrorCode};
+use protocol::ephemeral::Ephemeral;
+use protocol::frames::Form;
+use protocol::frames::client::{FrameError, Token};
+use protocol::frames::server::{self, ServerFrame};
+use protocol::ids::{ChannelId, Position, Ref, SessionId, UserId};
+use protocol::limits;
+use protocol::message::Sender;
+use protocol::requests::{Answer, CommandAnswer, CommandRequest, HistoryAnswer, HistoryRequest, Membership};
+use protocol::requests::{SessionAnswer, SessionRequest};
+use std::collections::HashMap;
+use std::sync::Arc;
+use typing::Typing;
+
+/// The outer world at one instant: all that a decision may depend on beside its input.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// Milliseconds since 1970.
+    pub(crate) unix_ms: u64,
+    /// Fresh randomness, for at most one id.
+    pub(crate) random: [u8; 10],
+}
+
+/// What happened to a session.
+#[derive(Debug)]
+pub(crate) enum Input {
+    /// The credential was judged; `resume` is the client's wish to start Held.
+    Verified { outcome: Result<Verified, CloseCode>, resume: bool },
+    /// The directory answered `AskDirectory`.
+    Directory(Answer<SessionAnswer>),
+    /// Each channel of `Subscribe` has a cursor at the hub.
+    Subscribed(Vec<(ChannelId, Position)>),
+    /// The channel of `Join` has a cursor at the hub.
+    Joined(ChannelId, Position),
+    /// The hub could not subscribe to a channel.
+    SubscribeFailed(ChannelId),
+    /// The client sent something.
+    Frame(Decoded),
+    /// A durable command came to an end.
+    Done(Done),
+    /// The worker answered `History`.
+    History(Answer<HistoryAnswer>),
+    /// A page of `Resume` is in the outbox; `live` when it was the last one.
+    Resumed { channel: ChannelId, live: bool },
+    /// The outbox has room for a page.
+    Room,
+    /// About a second went by.
+    Tick,
+    /// The server stops; the client shall come back after this many milliseconds.
+    Drain { after_ms: u64 },
+    /// The socket is gone.
+    Gone,
+}
+
+/// The end of a durable command.
+#[derive(Debug)]
+pub(crate) struct Done {
+    pub(crate) channel: ChannelId,
+    pub(crate) result: Answer<CommandAnswer>,
+}
+
+/// What to do about it.
+#[derive(Debug)]
+pub(crate) enum Action {
+    /// Put a frame into the outbox.
+    Send(ServerFrame),
+    /// Judge a credential and answer with `Verified`.
+    Verify { token: Token, resume: bool },
+    /// Ask the directory and answer with `Directory`.
+    AskDirectory(SessionRequest),
+    /// Subscribe Held at the hub and answer with `Subscribed` when all have a cursor.
+    Subscribe(Vec<ChannelId>),
+    /// Subscribe Held at the hub and answer with `Joined`.
+    Join(ChannelId),
+    /// End a subscription.
+    Leave(ChannelId),
+    /// Push events of these channels from the cursor just named on.
+    GoLive(Vec<ChannelId>),
+    /// Stop pushing events of this channel.
+    Hold(ChannelId),
+    /// Put the events after a position into the outbox and answer with `Resumed`.
+    Resume { channel: ChannelId, position: Position },
+    /// Ask for a page and answer with `History`.
+    History(HistoryRequest),
+    /// Append to the log and answer with `Done`.
+    Append(Box<durable::Append>),
+    /// Ask the `commands` role and answer with `Done`.
+    Command { channel: ChannelId, request: Box<CommandRequest> },
+    /// Tell the others.
+    Publish(Ephemeral),
+    /// Say why and close.
+    Close(CloseCode),
+}
+
+pub(crate) use durable::Append;
+
+/// The state of one socket's conversation.
+pub(crate) struct Session {
+    form: Form,
+    id: SessionId,
+    phase: Phase,
+    /// Who it is, once the directory said so.
+    user: Option<Arc<Sender>>,
+    /// Unix ms after which the token is worthless.
+    expires_at_ms: u64,
+    /// Unix ms after which the socket has lived long enough.
+    ends_at_ms: u64,
+    channels: HashMap<ChannelId, Channel>,
+    /// Channels that wait for their cursor after `join_channel`, with the frame's ref.
+    joining: HashMap<ChannelId, Option<Ref>>,
+    durable: Durable,
+    pages: Pages,
+    typing: Typing,
+    errors: u32,
+    errors_forgiven_ms: u64,
+}
+
+/// How far the conversation has come; inputs that do not fit their phase are ignored.
+enum Phase {
+    /// AwaitingToken => Opening by `authenticate`, => Closed by time.
+    AwaitingToken { until_ms: u64 },
+    /// Opening => Subscribing when the directory answers.
+    Opening { resume: bool },
+    /// Subscribing => Open when each channel has a cursor.
+    Subscribing { resume: bool },
+    /// Open => Draining by `Drain`, => Closed by either side.
+    Open,
+    /// Draining => Closed when nothing durable is outstanding.
+    Draining,
+    /// Nothing more is said.
+    Closed,
+}
+
+/// A channel of the user: his membership, and whether this socket listens.
+struct Channel {
+    membership: Membership,
+    subscribed: bool,
+}
+
+impl Session {
+    /// Makes a session that waits for `Verified` or, as v1, for an `authenticate` frame.
+    pub(crate) fn new(form: Form, moment: Moment) -> Self {
+        Self {
+            form,
+            id: SessionId::v7(moment.unix_ms, &moment.random),
+            phase: Phase::AwaitingToken { until_ms: moment.unix_ms + limits::AUTHENTICATE_TIME_MS },
+            expires_at_ms: u64::MAX,
+            ends_at_ms: moment.unix_ms + limits::SESSION_MAX_MS,
+            user: None,
+            channels: HashMap::new(),
+            joining: HashMap::new(),
+            durable: Durable::default(),
+            pages: Pages::default(),
+            typing: Typing::default(),
+            errors: 0,
+            errors_forgiven_ms: moment.unix_ms,
+        }
+    }
+
+    /// Returns the id under which this conversation is logged.
+    pub(crate) fn id(&self) -> &SessionId {
+        &self.id
+    }
+
+    /// Returns the user, once the directory said who he is.
+    pub(crate) fn user_id(&self) -> Option<&UserId> {
+        self.user.as_ref().map(|user| &user.id)
+    }
+
+    /// Whether client frames can be handled now; else they wait unread, so that none is answered too early.
+    pub(crate) fn takes_frames(&self) -> bool {
+        !matches!(self.phase, Phase::Opening { .. } | Phase::Subscribing { .. })
+    }
+
+    /// Whether a page waits for room in the outbox.
+    pub(crate) fn wants_room(&self) -> bool {
+        self.pages.wants_room()
+    }
+
+    /// Takes one input and says what follows from it.
+    pub(crate) fn on(&mut self, input: Input, moment: Moment) -> Vec<Action> {
+        let mut actions = Vec::new();
+        match input {
+            Input::Verified { outcome, resume } => self.on_verified(outcome, resume, &mut actions),
+            Input::Directory(answer) => self.on_directory(answer, &mut actions),
+            Input::Subscribed(heads) => self.on_subscribed(&heads, moment, &mut actions),
+            Input::Joined(channel, head) => self.on_joined(&channel, head, &mut actions),
+            Input::SubscribeFailed(channel) => self.on_subscribe_failed(&channel, &mut actions),
+            Input::Frame(decoded) => self.on_frame(decoded, moment, &mut actions),
+            Input::Done(done) => self.on_done(done, &mut actions),
+            Input::History(answer) => self.pages.on_history(answer, &mut actions),
+            Input::Resumed { channel, live } => {
+                let hangs = !live && self.channels.get(&channel).is_some_and(|channel| channel.subscribed);
+                self.pages.on_resumed(channel, hangs.then_some(moment.unix_ms));
+            }
+            Input::Room => self.pages.on_room(&mut actions),
+            Input::Tick => self.on_tick(moment, &mut actions),
+            Input::Drain { after_ms } => self.on_drain(after_ms, &mut actions),
+            Input::Gone => self.on_gone(&mut actions),
+        }
+        if let Some(Action::Close(_)) = actions.last() {
+            self.phase = Phase::Closed;
+        }
+        actions
+    }
+
+    fn on_done(&mut self, done: Done, actions: &mut Vec<Action>) {
+        self.durable.on_done(done, self.form, actions);
+        if matches!(self.phase, Phase::Draining) && self.durable.is_idle() {
+            actions.push(Action::Close(CloseCode::Restart));
+        }
+    }
+
+    fn on_tick(&mut self, moment: Moment, actions: &mut Vec<Action>) {
+        let now = moment.unix_ms;
+        let forgiven = now.saturating_sub(self.errors_forgiven_ms) / limits::ERROR_FORGIVEN_MS;
+        self.errors = self.errors.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX));
+        self.errors_forgiven_ms += forgiven * limits::ERROR_FORGIVEN_MS;
+        let close = match &self.phase {
+            Phase::AwaitingToken { until_ms } if now >= *until_ms => Some(CloseCode::NotAuthenticatedInTime),
+            Phase::Closed => None,
+            _ if now >= self.ends_at_ms || now >= self.expires_at_ms => Some(CloseCode::TokenExpired),
+            _ => self.pages.overdue(now),
+        };
+        if let Some(code) = close {
+            actions.push(Action::Close(code));
+            return;
+        }
+        if let (Phase::Open, Some(user)) = (&self.phase, &self.user) {
+            self.typing.expire(&user.id, now, actions);
+            self.pages.on_tick(now);
+        }
+    }
+
+    fn on_drain(&mut self, after_ms: u64, actions: &mut Vec<Action>) {
+        match std::mem::replace(&mut self.phase, Phase::Closed) {
+            Phase::Open => {
+                let reason = server::ReconnectReason::Restart;
+                actions.push(Action::Send(server::Reconnect { after_ms, reason }.into()));
+                self.phase = Phase::Draining;
+                if self.durable.is_idle() {
+                    actions.push(Action::Close(CloseCode::Restart));
+                }
+            }
+            Phase::Closed => {}
+            _ => actions.push(Action::Close(CloseCode::Restart)),
+        }
+    }
+
+    fn on_gone(&mut self, actions: &mut Vec<Action>) {
+        if let Some(user) = &self.user {
+            self.typing.stop_all(&user.id, actions);
+        }
+        let heard = |id: &&ChannelId| self.channels[*id].subscribed || self.joining.contains_key(*id);
+        actions.extend(self.channels.keys().filter(heard).cloned().map(Action::Leave));
+        self.channels.clear();
+        self.joining.clear();
+        self.phase = Phase::Closed;
+    }
+
+    /// Answers a refused frame; a client that never stops sending nonsense is closed.
+    fn refuse(&mut self, error: FrameError, reference: Option<Ref>, actions: &mut Vec<Action>) {
+        if error.code.is_clients_fault() {
+            self.errors += 1;
+        }
+        let silent = error.silent_on_classic && self.form == Form::Classic;
+        if !silent {
+            actions.push(error_frame(error.code, error.text.into_owned(), reference));
+        }
+        if self.errors > limits::ERRORS_PER_SOCKET_MAX {
+            actions.push(Action::Close(CloseCode::ProtocolAbuse));
+        }
+    }
+}
+
+fn error_frame(code: ErrorCode, text: String, reference: Option<Ref>) -> Action {
+    // Only what passes by itself names a time: chosen, the backoff of the protocol page starts at 500 ms.
+    let retry_after_ms = matches!(code, ErrorCode::Unavailable | ErrorCode::RateLimited).then_some(1_000);
+    Action::Send(server::Error { code, message: text, r#ref: reference, retry_after_ms }.into())
+}

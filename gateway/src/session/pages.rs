@@ -1,0 +1,147 @@
+//! Pages of one socket: `resume` and `fetch_history` are answered one at a time, each when the outbox has room.
+
+use super::Action;
+use protocol::codec::encode_placed;
+use protocol::codes::{CloseCode, ErrorCode};
+use protocol::frames::server::{History, ResumeDone};
+use protocol::ids::{ChannelId, Position, Ref};
+use protocol::limits;
+use protocol::requests::{Answer, HistoryAnswer, HistoryRequest};
+use std::collections::{HashMap, VecDeque};
+
+/// `fetch_history` frames that may wait per socket, then `rate_limited`. Chosen: a page shows one channel.
+const HISTORY_WAITING_MAX: usize = 32;
+
+#[derive(Default)]
+pub(super) struct Pages {
+    waiting: VecDeque<Page>,
+    histories: usize,
+    in_flight: Option<Flight>,
+    /// First positions of channels that no `resume` named yet, after a connect with `resume`.
+    unnamed: HashMap<ChannelId, Position>,
+    /// Unix ms from which `unnamed` go on by themselves.
+    unnamed_until_ms: u64,
+    /// Channels that are not pushed and wait for the client's next `resume`, with the unix ms since when.
+    held: HashMap<ChannelId, u64>,
+}
+
+enum Page {
+    History { reference: Option<Ref>, request: HistoryRequest },
+    Resume { channel: ChannelId, position: Position },
+    ResumeDone { reference: Option<Ref> },
+}
+
+enum Flight {
+    History { reference: Option<Ref>, channel: ChannelId },
+    Resume(ChannelId),
+}
+
+impl Pages {
+    pub(super) fn wants_room(&self) -> bool {
+        self.in_flight.is_none() && !self.waiting.is_empty()
+    }
+
+    /// The socket starts Held in these channels, until `resume` names them or time runs out.
+    pub(super) fn await_resume(&mut self, heads: HashMap<ChannelId, Position>, now: u64) {
+        self.unnamed = heads;
+        self.unnamed_until_ms = now + limits::RESUME_WAIT_MS;
+    }
+
+    pub(super) fn resume(&mut self, channel: ChannelId, position: Position, actions: &mut Vec<Action>) {
+        self.unnamed.remove(&channel);
+        self.held.remove(&channel);
+        actions.push(Action::Hold(channel.clone()));
+        self.waiting.push_back(Page::Resume { channel, position });
+    }
+
+    /// The client named all that it wanted: the others go on from where they stood.
+    pub(super) fn resume_unnamed(&mut self) {
+        let unnamed = self.unnamed.drain();
+        self.waiting.extend(unnamed.map(|(channel, position)| Page::Resume { channel, position }));
+    }
+
+    pub(super) fn resume_done(&mut self, reference: Option<Ref>) {
+        self.waiting.push_back(Page::ResumeDone { reference });
+    }
+
+    /// Whether another batch of `resume` may wait: each channel once, with room for the frames between.
+    pub(super) fn takes_resume(&self) -> bool {
+        self.waiting.len() < 2 * limits::CHANNELS_PER_SOCKET_MAX
+    }
+
+    pub(super) fn history(
+        &mut self,
+        reference: Option<Ref>,
+        request: HistoryRequest,
+    ) -> Result<(), ErrorCode> {
+        if self.histories >= HISTORY_WAITING_MAX {
+            return Err(ErrorCode::RateLimited);
+        }
+        self.histories += 1;
+        self.waiting.push_back(Page::History { reference, request });
+        Ok(())
+    }
+
+    pub(super) fn forget(&mut self, channel: &ChannelId) {
+        self.unnamed.remove(channel);
+        self.held.remove(channel);
+    }
+
+    pub(super) fn on_room(&mut self, actions: &mut Vec<Action>) {
+        while self.in_flight.is_none() {
+            match self.waiting.pop_front() {
+                None => return,
+                Some(Page::ResumeDone { reference }) => {
+                    actions.push(Action::Send(ResumeDone { r#ref: reference }.into()));
+                }
+                Some(Page::Resume { channel, position }) => {
+                    self.in_flight = Some(Flight::Resume(channel.clone()));
+                    actions.push(Action::Resume { channel, position });
+                }
+                Some(Page::History { reference, request }) => {
+                    self.histories -= 1;
+                    let channel = request.channel_id.clone();
+                    self.in_flight = Some(Flight::History { reference, channel });
+                    actions.push(Action::History(request));
+                }
+            }
+        }
+    }
+
+    pub(super) fn on_history(&mut self, answer: Answer<HistoryAnswer>, actions: &mut Vec<Action>) {
+        let Some(Flight::History { reference, channel }) = self.in_flight.take() else { return };
+        let encoded = answer.and_then(|page| {
+            let messages: Result<Vec<_>, _> = page.messages.iter().map(encode_placed).collect();
+            messages.map(|messages| (messages, page.more)).map_err(|_| ErrorCode::Internal)
+        });
+        actions.push(match encoded {
+            Ok((messages, more)) => {
+                Action::Send(History { r#ref: reference, channel_id: channel, messages, more }.into())
+            }
+            Err(code) => super::error_frame(code, code.text().to_owned(), reference),
+        });
+    }
+
+    /// A page is in the outbox; without being pushed from there on, the channel hangs on the client.
+    pub(super) fn on_resumed(&mut self, channel: ChannelId, hangs_since: Option<u64>) {
+        let ours = matches!(&self.in_flight, Some(Flight::Resume(flying)) if *flying == channel);
+        if ours {
+            self.in_flight = None;
+            if let Some(now) = hangs_since {
+                self.held.insert(channel, now);
+            }
+        }
+    }
+
+    pub(super) fn on_tick(&mut self, now: u64) {
+        if !self.unnamed.is_empty() && now >= self.unnamed_until_ms {
+            self.resume_unnamed();
+        }
+    }
+
+    /// Returns how to close a socket that lets a channel hang.
+    pub(super) fn overdue(&self, now: u64) -> Option<CloseCode> {
+        let overdue = self.held.values().any(|since| now >= since + limits::HELD_TIME_MS);
+        overdue.then_some(CloseCode::TooSlow)
+    }
+}

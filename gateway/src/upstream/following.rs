@@ -1,0 +1,350 @@
+//! The channels that some reactor of this gateway hears: their tails, and how far each reactor was told.
+
+use super::event::Passing;
+use super::pages::{Draft, Outcome};
+use super::reactors::Reactors;
+use super::tail::{Next, Tail};
+use super::{Jobs, ReactorId, Tell};
+use crate::hub::Ticket;
+use broker::{Broker, Entry, LogPage, ReadError, ReadLimit, SubscriptionControl};
+use bytes::Bytes;
+use protocol::envelope::{Envelope, Logged};
+use protocol::ephemeral::Ephemeral;
+use protocol::ids::{ChannelId, Position, Seq};
+use protocol::limits::PAGE_BYTES_MAX;
+use protocol::subjects::Slot;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+
+/// What one read of the log brings at most: a page.
+const READ: ReadLimit = ReadLimit { entries: 512, bytes: PAGE_BYTES_MAX };
+
+/// Reads of the log under way at once, the others wait. Chosen: more would only queue at the disk.
+const READS_MAX: usize = 16;
+
+/// Between two tries to read a log that could not be read, jittered by nothing: one task tries.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// A broker's answer that upstream waited for.
+pub(super) enum Job {
+    Read {
+        channel: ChannelId,
+        generation: u64,
+        page: Result<LogPage, ReadError>,
+    },
+    PageRead {
+        draft: Draft,
+        page: Result<LogPage, ReadError>,
+    },
+    /// The slots are subscribed as they were asked for up to here.
+    Slots {
+        heads: Vec<(ChannelId, u64, Option<Position>)>,
+    },
+}
+
+pub(super) struct Following {
+    broker: Broker,
+    control: SubscriptionControl,
+    channels: HashMap<ChannelId, Followed>,
+    /// Followed channels of each slot that is subscribed.
+    slots: HashMap<Slot, usize>,
+    /// What is to be done at the broker's subscription, in order; one job at a time does all of it.
+    wanted: Vec<Wanted>,
+    slots_busy: bool,
+    generations: u64,
+    reads: Arc<Semaphore>,
+}
+
+enum Wanted {
+    Add(Slot),
+    Remove(Slot),
+    Head { channel: ChannelId, generation: u64 },
+}
+
+/// What a reactor wants to hear.
+pub(super) struct Subscription {
+    pub(super) reactor: ReactorId,
+    pub(super) channel: ChannelId,
+    pub(super) ticket: Ticket,
+}
+
+struct Followed {
+    /// Tells this following of a channel from an earlier one, for answers that come late.
+    generation: u64,
+    tail: Tail,
+    started: bool,
+    readers: Vec<Reader>,
+}
+
+struct Reader {
+    reactor: ReactorId,
+    ticket: Ticket,
+    /// Up to where the reactor was told; `None` until its subscription is answered.
+    sent: Option<Seq>,
+    /// News of this channel are on the reactor's list.
+    listed: bool,
+}
+
+impl Following {
+    pub(super) fn new(broker: Broker, control: SubscriptionControl) -> Self {
+        Self {
+            broker,
+            control,
+            channels: HashMap::new(),
+            slots: HashMap::new(),
+            wanted: Vec::new(),
+            slots_busy: false,
+            generations: 0,
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+        }
+    }
+
+    pub(super) fn subscribe(&mut self, asked: Subscription, reactors: &mut Reactors, jobs: &Jobs) {
+        let Subscription { reactor, channel, ticket } = asked;
+        let reader = Reader { reactor, ticket, sent: None, listed: false };
+        if let Some(followed) = self.channels.get_mut(&channel) {
+            followed.readers.retain(|reader| reader.reactor != reactor);
+            followed.readers.push(reader);
+            if followed.started {
+                reactors.subscribed(reactor, channel, ticket);
+            }
+            return;
+        }
+        self.generations += 1;
+        let slot = Slot::of(&channel);
+        let tail = Tail::starting(self.broker.epoch(slot.shard));
+        let followed = Followed { generation: self.generations, tail, started: false, readers: vec![reader] };
+        self.channels.insert(channel.clone(), followed);
+        let users = self.slots.entry(slot).or_default();
+        *users += 1;
+        if *users == 1 {
+            self.wanted.push(Wanted::Add(slot));
+        }
+        self.wanted.push(Wanted::Head { channel, generation: self.generations });
+        self.work_slots(jobs);
+    }
+
+    pub(super) fn unsubscribe(&mut self, reactor: ReactorId, channel: &ChannelId, jobs: &Jobs) {
+        let Some(followed) = self.channels.get_mut(channel) else { return };
+        followed.readers.retain(|reader| reader.reactor != reactor);
+        if followed.readers.is_empty() {
+            self.forget(channel);
+            self.work_slots(jobs);
+        }
+    }
+
+    fn forget(&mut self, channel: &ChannelId) {
+        if self.channels.remove(channel).is_none() {
+            return;
+        }
+        let slot = Slot::of(channel);
+        if let Some(users) = self.slots.get_mut(&slot) {
+            *users -= 1;
+            if *users == 0 {
+                self.slots.remove(&slot);
+                self.wanted.push(Wanted::Remove(slot));
+            }
+        }
+    }
+
+    /// Does what is wanted at the broker's subscription, in the order in which it was wanted: an add that
+    /// overtook a remove would end a subscription that somebody relies on.
+    fn work_slots(&mut self, jobs: &Jobs) {
+        if self.slots_busy || self.wanted.is_empty() {
+            return;
+        }
+        self.slots_busy = true;
+        let (broker, control, wanted) =
+            (self.broker.clone(), self.control.clone(), std::mem::take(&mut self.wanted));
+        jobs.push(Box::pin(async move {
+            let mut heads = Vec::new();
+            for wanted in wanted {
+                match wanted {
+                    Wanted::Add(slot) => control.add(slot).await,
+                    Wanted::Remove(slot) => control.remove(slot).await,
+                    Wanted::Head { channel, generation } => {
+                        let head = broker.head(&channel).await;
+                        let head = head.inspect_err(|error| tracing::warn!(%error, %channel, "no head")).ok();
+                        heads.push((channel, generation, head));
+                    }
+                }
+            }
+            Job::Slots { heads }
+        }));
+    }
+
+    /// The subscription stands and the heads were read behind it: from here on nothing is missed.
+    pub(super) fn on_slots(
+        &mut self,
+        heads: Vec<(ChannelId, u64, Option<Position>)>,
+        reactors: &mut Reactors,
+        jobs: &Jobs,
+    ) {
+        self.slots_busy = false;
+        for (channel, generation, head) in heads {
+            let Some(followed) = self.channels.get_mut(&channel).filter(|f| f.generation == generation)
+            else {
+                continue;
+            };
+            let readers: Vec<_> =
+                followed.readers.iter().map(|reader| (reader.reactor, reader.ticket)).collect();
+            if let Some(head) = head {
+                followed.started = true;
+                let next = followed.tail.start(head.seq);
+                readers.into_iter().for_each(|(id, ticket)| reactors.subscribed(id, channel.clone(), ticket));
+                self.follow_up(&channel, next, jobs);
+            } else {
+                readers.into_iter().for_each(|(id, ticket)| reactors.failed(id, channel.clone(), ticket));
+                self.forget(&channel);
+            }
+        }
+        self.work_slots(jobs);
+    }
+
+    /// Takes a live copy as the broker sent it.
+    pub(super) fn on_live(&mut self, channel: &ChannelId, place: (Seq, Seq), envelope: &Bytes, jobs: &Jobs) {
+        let (seq, prev) = place;
+        let Some(followed) = self.channels.get_mut(channel) else { return };
+        let Some(envelope) = decode(channel, seq, envelope) else { return };
+        let next = followed.tail.on_live(Logged { seq, prev, envelope });
+        self.follow_up(channel, next, jobs);
+    }
+
+    /// Something newest was dropped on the way, nobody knows of which channel: the log knows.
+    pub(super) fn on_lost(&mut self, jobs: &Jobs) {
+        metrics::counter!(crate::metrics::LIVE_LOST).increment(1);
+        let channels: Vec<ChannelId> = self.channels.keys().cloned().collect();
+        for channel in channels {
+            let Some(followed) = self.channels.get_mut(&channel) else { continue };
+            let next = followed.tail.on_lost();
+            self.follow_up(&channel, next, jobs);
+        }
+    }
+
+    pub(super) fn on_read(
+        &mut self,
+        channel: &ChannelId,
+        generation: u64,
+        page: Result<LogPage, ReadError>,
+        jobs: &Jobs,
+    ) {
+        let Some(followed) = self.channels.get_mut(channel).filter(|f| f.generation == generation) else {
+            return;
+        };
+        let next = match page {
+            Ok(page) => {
+                let end = page.end;
+                followed.tail.on_read(decoded(page.entries), end)
+            }
+            Err(error) => {
+                tracing::warn!(%error, %channel, "the log cannot be read to repair a gap");
+                return self.read(channel, RETRY, jobs);
+            }
+        };
+        self.follow_up(channel, next, jobs);
+    }
+
+    fn follow_up(&self, channel: &ChannelId, next: Next, jobs: &Jobs) {
+        if next == Next::Read {
+            self.read(channel, Duration::ZERO, jobs);
+        }
+    }
+
+    fn read(&self, channel: &ChannelId, delay: Duration, jobs: &Jobs) {
+        let Some(followed) = self.channels.get(channel) else { return };
+        metrics::counter!(crate::metrics::LOG_READS).increment(1);
+        let (after, generation) = (followed.tail.cursor(), followed.generation);
+        let (broker, reads, channel) = (self.broker.clone(), self.reads.clone(), channel.clone());
+        jobs.push(Box::pin(async move {
+            tokio::time::sleep(delay).await;
+            // A closed semaphore is impossible: it lives as long as the jobs' owner.
+            let _permit = reads.acquire().await;
+            let page = broker.read(&channel, after, READ).await;
+            Job::Read { channel, generation, page }
+        }));
+    }
+
+    /// Reads the log for a page whose beginning the ring has forgotten.
+    pub(super) fn read_for(&self, draft: Draft, jobs: &Jobs) {
+        let (broker, reads) = (self.broker.clone(), self.reads.clone());
+        jobs.push(Box::pin(async move {
+            let _permit = reads.acquire().await;
+            let page = broker.read(&draft.asked.channel, draft.reached, READ).await;
+            Job::PageRead { draft, page }
+        }));
+    }
+
+    /// Puts news of a channel on the list of each reactor that does not have them there yet.
+    pub(super) fn list_news(&mut self, channel: &ChannelId, reactors: &mut Reactors) {
+        let Some(followed) = self.channels.get_mut(channel) else { return };
+        let cursor = followed.tail.cursor();
+        for reader in &mut followed.readers {
+            if !reader.listed && reader.sent.is_some_and(|sent| sent < cursor) {
+                reader.listed = true;
+                reactors.news(reader.reactor, channel.clone());
+            }
+        }
+    }
+
+    pub(super) fn on_passing(&self, channel: &ChannelId, payload: &[u8], reactors: &mut Reactors) {
+        let Some(followed) = self.channels.get(channel) else { return };
+        let Ok(ephemeral) = protocol::requests::decode::<Ephemeral>(payload) else { return };
+        let passing = Arc::new(Passing::new(ephemeral));
+        for reader in &followed.readers {
+            reactors.passing(reader.reactor, passing.clone());
+        }
+    }
+
+    fn reader(&mut self, reactor: ReactorId, channel: &ChannelId) -> Option<(&Tail, &mut Reader)> {
+        let followed = self.channels.get_mut(channel)?;
+        let reader = followed.readers.iter_mut().find(|reader| reader.reactor == reactor)?;
+        Some((&followed.tail, reader))
+    }
+
+    /// Answers a subscription, unless it was given up meanwhile.
+    pub(super) fn tell_subscribed(
+        &mut self,
+        reactor: ReactorId,
+        channel: ChannelId,
+        ticket: Ticket,
+    ) -> Option<Tell> {
+        let (tail, reader) = self.reader(reactor, &channel).filter(|(_, reader)| reader.ticket == ticket)?;
+        reader.sent = Some(tail.cursor());
+        let cursor = tail.position();
+        Some(Tell::Subscribed { channel, ticket, cursor })
+    }
+
+    /// Tells a reactor every event it was not told yet.
+    pub(super) fn tell_news(&mut self, reactor: ReactorId, channel: &ChannelId, batch: &mut Vec<Tell>) {
+        let Some((tail, reader)) = self.reader(reactor, channel) else { return };
+        reader.listed = false;
+        let Some(sent) = reader.sent else { return };
+        match tail.after(sent) {
+            Some(events) => batch.extend(events.cloned().map(Tell::Event)),
+            None => batch.push(Tell::Behind { channel: channel.clone(), cursor: tail.cursor() }),
+        }
+        reader.sent = Some(tail.cursor());
+    }
+
+    /// Makes the page that a socket of a reactor waits for; `None` when the reactor does not hear the channel.
+    pub(super) fn tell_page(&mut self, reactor: ReactorId, draft: Draft) -> Option<Outcome> {
+        let (tail, reader) = self.reader(reactor, &draft.asked.channel)?;
+        Some(draft.finish(tail, reader.sent?))
+    }
+}
+
+fn decode(channel: &ChannelId, seq: Seq, bytes: &[u8]) -> Option<Envelope> {
+    Envelope::decode(bytes)
+        .inspect_err(
+            |error| tracing::error!(%error, %channel, seq, "an envelope cannot be read; it is skipped"),
+        )
+        .ok()
+}
+
+/// Reads what the log gave; what cannot be read is skipped, as by every other reader of it.
+pub(super) fn decoded(entries: Vec<Entry>) -> Vec<(Seq, Envelope)> {
+    let read = |entry: Entry| Some((entry.seq, decode(&entry.channel, entry.seq, &entry.envelope)?));
+    entries.into_iter().filter_map(read).collect()
+}

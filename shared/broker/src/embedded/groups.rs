@@ -1,0 +1,211 @@
+//! Groups that share the log: who has which entry, and what was acknowledged.
+
+use super::reader::{Readers, Row};
+use super::schema::{self, State};
+use super::writer::Writer;
+use crate::consume::{ConsumeError, Delivery, DeliveryId, Group};
+use crate::log::ReadError;
+use protocol::ids::Epoch;
+use rusqlite::Connection;
+use std::collections::{BTreeMap, HashMap};
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::watch;
+
+pub(super) struct Groups {
+    epoch: Epoch,
+    known: Mutex<HashMap<String, Arc<Mutex<Sharing>>>>,
+    committed: watch::Receiver<i64>,
+    readers: Readers,
+    ack_wait: Duration,
+}
+
+/// One group's state. Everything up to `floor` is acknowledged; above it, up to `taken`, an entry is either in
+/// `out` or acknowledged.
+struct Sharing {
+    floor: i64,
+    taken: i64,
+    out: BTreeMap<i64, Out>,
+    members: u64,
+}
+
+/// An entry that some member has, or that waits to be delivered again (`member` is `None`).
+struct Out {
+    member: Option<u64>,
+    until: Instant,
+    attempts: u32,
+}
+
+/// One member of a group.
+pub struct EmbeddedConsumer {
+    group: Group,
+    member: u64,
+    sharing: Arc<Mutex<Sharing>>,
+    epoch: Epoch,
+    committed: watch::Receiver<i64>,
+    stopped: watch::Receiver<bool>,
+    readers: Readers,
+    writer: Writer,
+    ack_wait: Duration,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each change below is a handful of map operations that do not panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Groups {
+    pub(super) fn new(
+        connection: &Connection,
+        state: &State,
+        committed: watch::Receiver<i64>,
+        readers: Readers,
+        ack_wait: Duration,
+    ) -> Result<Self, rusqlite::Error> {
+        let mut known = HashMap::new();
+        let mut names = connection.prepare("SELECT name FROM consumers")?;
+        for name in names.query_map([], |row| row.get::<_, String>(0))? {
+            let name = name?;
+            let floor = schema::floor(connection, &name)?.unwrap_or(0);
+            known.insert(name, Arc::new(Mutex::new(Sharing::after(floor))));
+        }
+        Ok(Self { epoch: state.epoch.clone(), known: Mutex::new(known), committed, readers, ack_wait })
+    }
+
+    pub(super) fn join(
+        &self,
+        group: Group,
+        writer: Writer,
+        stopped: watch::Receiver<bool>,
+    ) -> EmbeddedConsumer {
+        let mut known = lock(&self.known);
+        let sharing =
+            known.entry(group.to_string()).or_insert_with(|| Arc::new(Mutex::new(Sharing::after(0)))).clone();
+        let member = {
+            let mut sharing = lock(&sharing);
+            sharing.members += 1;
+            sharing.members
+        };
+        EmbeddedConsumer {
+            group,
+            member,
+            sharing,
+            epoch: self.epoch.clone(),
+            committed: self.committed.clone(),
+            stopped,
+            readers: self.readers.clone(),
+            writer,
+            ack_wait: self.ack_wait,
+        }
+    }
+}
+
+impl Sharing {
+    fn after(floor: i64) -> Self {
+        Self { floor, taken: floor, out: BTreeMap::new(), members: 0 }
+    }
+
+    /// Takes a range of ids for a member: what must be delivered again first, else what nobody had yet.
+    /// Ids within the range that are not out (acknowledged meanwhile) are not delivered.
+    fn take(
+        &mut self,
+        member: u64,
+        max: usize,
+        committed: i64,
+        until: Instant,
+    ) -> Option<RangeInclusive<i64>> {
+        let now = Instant::now();
+        let again = |out: &Out| out.member.is_none() || out.until <= now;
+        let due: Vec<i64> =
+            self.out.iter().filter(|(_, out)| again(out)).map(|(id, _)| *id).take(max).collect();
+        if let (Some(first), Some(last)) = (due.first(), due.last()) {
+            for id in &due {
+                if let Some(out) = self.out.get_mut(id) {
+                    *out = Out { member: Some(member), until, attempts: out.attempts + 1 };
+                }
+            }
+            return Some(*first..=*last);
+        }
+        let first = self.taken + 1;
+        let last = committed.min(self.taken.saturating_add(i64::try_from(max).unwrap_or(i64::MAX)));
+        if first > last {
+            return None;
+        }
+        self.taken = last;
+        self.out.extend((first..=last).map(|id| (id, Out { member: Some(member), until, attempts: 1 })));
+        Some(first..=last)
+    }
+
+    /// Forgets acknowledged entries; returns the floor when it rose.
+    fn ack(&mut self, ids: &[DeliveryId]) -> Option<i64> {
+        for DeliveryId(id) in ids {
+            self.out.remove(id);
+        }
+        let floor = self.out.first_key_value().map_or(self.taken, |(first, _)| first - 1);
+        (floor > self.floor).then(|| {
+            self.floor = floor;
+            floor
+        })
+    }
+
+    /// Lets others have what a member did not acknowledge.
+    fn release(&mut self, member: u64) {
+        self.out.values_mut().filter(|out| out.member == Some(member)).for_each(|out| out.member = None);
+    }
+}
+
+impl EmbeddedConsumer {
+    pub(crate) async fn fetch(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, ConsumeError> {
+        let deadline = tokio::time::Instant::now() + wait;
+        loop {
+            if *self.stopped.borrow() {
+                return Err(ConsumeError::Closed);
+            }
+            let committed = *self.committed.borrow_and_update();
+            let until = Instant::now() + self.ack_wait;
+            let range = lock(&self.sharing).take(self.member, max.max(1), committed, until);
+            if let Some(range) = range {
+                return self.read(range).await;
+            }
+            // All three are cancel safe: nothing is taken while waiting.
+            tokio::select! {
+                changed = self.committed.changed() => if changed.is_err() { return Err(ConsumeError::Closed) },
+                () = tokio::time::sleep_until(deadline) => return Ok(Vec::new()),
+                _ = self.stopped.wait_for(|stopped| *stopped) => return Err(ConsumeError::Closed),
+            }
+        }
+    }
+
+    async fn read(&self, range: RangeInclusive<i64>) -> Result<Vec<Delivery>, ConsumeError> {
+        let rows = match self.readers.ids(*range.start(), *range.end()).await {
+            Ok(rows) => rows,
+            Err(error) => {
+                lock(&self.sharing).release(self.member);
+                return Err(match error {
+                    ReadError::Closed => ConsumeError::Closed,
+                    other => ConsumeError::Failed(other.to_string()),
+                });
+            }
+        };
+        let sharing = lock(&self.sharing);
+        let mine = |row: Row| {
+            let out = sharing.out.get(&row.id).filter(|out| out.member == Some(self.member))?;
+            let (id, epoch) = (DeliveryId(row.id), self.epoch.clone());
+            Some(Delivery { id, epoch, prev: row.prev, entry: row.entry, attempts: out.attempts })
+        };
+        Ok(rows.into_iter().filter_map(mine).collect())
+    }
+
+    pub(crate) fn ack(&self, ids: &[DeliveryId]) {
+        if let Some(floor) = lock(&self.sharing).ack(ids) {
+            self.writer.floor(&self.group.to_string(), floor);
+        }
+    }
+}
+
+impl Drop for EmbeddedConsumer {
+    fn drop(&mut self) {
+        lock(&self.sharing).release(self.member);
+    }
+}

@@ -1,0 +1,152 @@
+//! Who in this process hears which slots.
+
+use crate::live::LiveEvent;
+use bytes::Bytes;
+use protocol::ids::{ChannelId, Epoch, Position, Seq};
+use protocol::subjects::{SHARDS, SLOTS_PER_SHARD, Slot};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::{mpsc, watch};
+
+/// Ephemeral events that wait for one subscriber; the newest is dropped when it is full.
+const EPHEMERAL_QUEUE: usize = 1_024;
+
+/// A bit for each slot of a shard.
+const _: () = assert!(SLOTS_PER_SHARD == 64, "a shard's slots are one word");
+
+pub(super) struct Subscribers {
+    epoch: Epoch,
+    durable_queue: usize,
+    list: Mutex<Vec<Arc<Subscribed>>>,
+}
+
+struct Subscribed {
+    slots: [AtomicU64; SHARDS as usize],
+    durable: mpsc::Sender<LiveEvent>,
+    ephemeral: mpsc::Sender<LiveEvent>,
+    /// Something durable was dropped since the subscriber last looked.
+    lost: AtomicBool,
+    gone: AtomicBool,
+}
+
+/// Chooses the slots of one subscriber.
+#[derive(Clone)]
+pub struct EmbeddedControl(Arc<Subscribed>);
+
+/// Where one subscriber's events arrive.
+pub struct EmbeddedSubscriber {
+    subscribed: Arc<Subscribed>,
+    durable: mpsc::Receiver<LiveEvent>,
+    ephemeral: mpsc::Receiver<LiveEvent>,
+    stopped: watch::Receiver<bool>,
+}
+
+/// An entry that was committed.
+pub(super) struct Committed {
+    pub(super) channel: ChannelId,
+    pub(super) seq: Seq,
+    pub(super) prev: Seq,
+    pub(super) envelope: Bytes,
+}
+
+impl Subscribers {
+    pub(super) fn new(epoch: Epoch, durable_queue: usize) -> Self {
+        Self { epoch, durable_queue, list: Mutex::default() }
+    }
+
+    pub(super) fn add(&self, stopped: watch::Receiver<bool>) -> (EmbeddedControl, EmbeddedSubscriber) {
+        let (durable, durables) = mpsc::channel(self.durable_queue);
+        let (ephemeral, ephemerals) = mpsc::channel(EPHEMERAL_QUEUE);
+        let slots = std::array::from_fn(|_| AtomicU64::new(0));
+        let (lost, gone) = (AtomicBool::new(false), AtomicBool::new(false));
+        let subscribed = Arc::new(Subscribed { slots, durable, ephemeral, lost, gone });
+        self.list().push(subscribed.clone());
+        let control = EmbeddedControl(subscribed.clone());
+        (control, EmbeddedSubscriber { subscribed, durable: durables, ephemeral: ephemerals, stopped })
+    }
+
+    fn list(&self) -> MutexGuard<'_, Vec<Arc<Subscribed>>> {
+        // A list of subscribers cannot be left half changed by a panic elsewhere.
+        self.list.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends live copies, in the order of the commit. Called by the writer alone, so never out of order.
+    pub(super) fn durable(&self, committed: &[Committed]) {
+        let mut list = self.list();
+        list.retain(|subscribed| !subscribed.gone.load(Ordering::Relaxed));
+        for subscribed in list.iter() {
+            for entry in committed.iter().filter(|entry| subscribed.hears(&entry.channel)) {
+                let position = Position { epoch: self.epoch.clone(), seq: entry.seq };
+                let event = LiveEvent::Durable {
+                    channel: entry.channel.clone(),
+                    position,
+                    prev: entry.prev,
+                    envelope: entry.envelope.clone(),
+                };
+                if subscribed.durable.try_send(event).is_err() {
+                    subscribed.lost.store(true, Ordering::SeqCst);
+                    metrics::counter!(crate::metrics::LIVE_DROPPED).increment(1);
+                }
+            }
+        }
+    }
+
+    pub(super) fn ephemeral(&self, channel: &ChannelId, payload: &Bytes) {
+        for subscribed in self.list().iter().filter(|subscribed| subscribed.hears(channel)) {
+            let event = LiveEvent::Ephemeral { channel: channel.clone(), payload: payload.clone() };
+            if subscribed.ephemeral.try_send(event).is_err() {
+                metrics::counter!(crate::metrics::EPHEMERAL_DROPPED).increment(1);
+            }
+        }
+    }
+}
+
+impl Subscribed {
+    fn word(&self, slot: Slot) -> (&AtomicU64, u64) {
+        (&self.slots[usize::from(slot.shard.0 % SHARDS)], 1 << (slot.slot % SLOTS_PER_SHARD))
+    }
+
+    fn hears(&self, channel: &ChannelId) -> bool {
+        let (word, bit) = self.word(Slot::of(channel));
+        word.load(Ordering::SeqCst) & bit != 0
+    }
+}
+
+impl EmbeddedControl {
+    pub(crate) fn add(&self, slot: Slot) {
+        let (word, bit) = self.0.word(slot);
+        word.fetch_or(bit, Ordering::SeqCst);
+    }
+
+    pub(crate) fn remove(&self, slot: Slot) {
+        let (word, bit) = self.0.word(slot);
+        word.fetch_and(!bit, Ordering::SeqCst);
+    }
+}
+
+impl EmbeddedSubscriber {
+    pub(crate) async fn next(&mut self) -> Option<LiveEvent> {
+        if let Some(event) = self.try_next() {
+            return Some(event);
+        }
+        // Receiving is cancel safe, and so is waiting for a watched value.
+        tokio::select! {
+            event = self.durable.recv() => event,
+            event = self.ephemeral.recv() => event,
+            _ = self.stopped.wait_for(|stopped| *stopped) => None,
+        }
+    }
+
+    pub(crate) fn try_next(&mut self) -> Option<LiveEvent> {
+        if self.subscribed.lost.swap(false, Ordering::SeqCst) {
+            return Some(LiveEvent::Lost);
+        }
+        self.durable.try_recv().or_else(|_| self.ephemeral.try_recv()).ok()
+    }
+}
+
+impl Drop for EmbeddedSubscriber {
+    fn drop(&mut self) {
+        self.subscribed.gone.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,233 @@
+//! The broker inside one process: a SQLite log, in-process queues.
+//!
+//! What it may lose: nothing that was acknowledged, unless the disk itself breaks its word about fsync. Live
+//! copies and ephemeral events are at most once, requests die with the process. One process owns a folder.
+
+mod groups;
+mod live;
+mod reader;
+mod requests;
+mod schema;
+mod writer;
+
+pub use groups::EmbeddedConsumer;
+pub use live::{EmbeddedControl, EmbeddedSubscriber};
+pub use requests::EmbeddedServer;
+
+use crate::append::{Append, AppendError, Appended};
+use crate::consume::{ConsumeError, Consumer, Group};
+use crate::live::{PublishError, SubscribeError, Subscriber, SubscriptionControl};
+use crate::log::{LogPage, ReadError, ReadLimit};
+use crate::request::{RequestError, ServeError, Server};
+use bytes::Bytes;
+use groups::Groups;
+use live::Subscribers;
+use protocol::ids::{ChannelId, Epoch, Position, Seq};
+use protocol::subjects::RequestSubject;
+use reader::Readers;
+use requests::Subjects;
+use std::collections::HashMap;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::watch;
+use writer::Writer;
+
+/// Bytes of one envelope. Chosen: the largest frame, twice, since JSON may escape what the client did not.
+const ENVELOPE_BYTES_MAX: usize = 128 * 1024;
+
+/// What an operator may turn.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    /// How long a dedup key is remembered; default 10 minutes (architecture page).
+    pub dedup_window: Duration,
+    /// How long a consumer may keep an entry before another gets it; default 30 s.
+    pub ack_wait: Duration,
+    /// Live events that may wait for one subscriber; default 8,192.
+    pub live_queue: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { dedup_window: Duration::from_secs(600), ack_wait: Duration::from_secs(30), live_queue: 8_192 }
+    }
+}
+
+/// Why a log cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has it.
+    #[error("folder {} is in use by another process", .0.display())]
+    InUse(PathBuf),
+    /// The folder or its lock cannot be made.
+    #[error("folder {} cannot be used: {source}", .path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A later release wrote it.
+    #[error("log has schema {found}, this release knows {known}")]
+    Newer {
+        /// What the file says.
+        found: i64,
+        /// What this release writes.
+        known: i64,
+    },
+    /// SQLite cannot open or read it.
+    #[error("log cannot be opened")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+/// The embedded broker; cheap to clone.
+#[derive(Clone)]
+pub struct Embedded(Arc<Inner>);
+
+struct Inner {
+    epoch: Epoch,
+    heads: Arc<Heads>,
+    subscribers: Arc<Subscribers>,
+    subjects: Subjects,
+    groups: Groups,
+    readers: Readers,
+    writer: Writer,
+    /// Turns true once: everything ends.
+    stopped: watch::Sender<bool>,
+    /// Held for as long as the folder is ours.
+    _lock: File,
+}
+
+/// The newest seq of each channel, as of the last commit.
+#[derive(Default)]
+struct Heads(Mutex<HashMap<ChannelId, Seq>>);
+
+impl Heads {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ChannelId, Seq>> {
+        // A map of numbers cannot be left half changed by a panic elsewhere.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn get(&self, channel: &ChannelId) -> Seq {
+        self.lock().get(channel).copied().unwrap_or_default()
+    }
+}
+
+impl Embedded {
+    /// Opens the log in `folder`, which is made when it is missing; goes on where the last process stopped.
+    ///
+    /// # Errors
+    /// [`OpenError`] when another process has the folder, or its file cannot be used.
+    pub fn open(folder: &Path, options: Options) -> Result<Self, OpenError> {
+        let lock = lock(folder)?;
+        let file = folder.join("log.db");
+        let connection = schema::open_writer(&file)?;
+        let state = schema::load(&connection, options.dedup_window)?;
+        let heads = Arc::new(Heads(Mutex::new(state.heads.clone())));
+        let subscribers = Arc::new(Subscribers::new(state.epoch.clone(), options.live_queue));
+        let readers = Readers::start(&file, heads.clone())?;
+        let committed = watch::Sender::new(state.last_id);
+        let groups =
+            Groups::new(&connection, &state, committed.subscribe(), readers.clone(), options.ack_wait)?;
+        let epoch = state.epoch.clone();
+        let published =
+            writer::Published { heads: heads.clone(), subscribers: subscribers.clone(), committed };
+        let writer = Writer::start(connection, state, published, options.dedup_window);
+        let stopped = watch::Sender::new(false);
+        let subjects = Subjects::default();
+        let inner =
+            Inner { epoch, heads, subscribers, subjects, groups, readers, writer, stopped, _lock: lock };
+        Ok(Self(Arc::new(inner)))
+    }
+
+    pub(crate) async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        if append.envelope.len() > ENVELOPE_BYTES_MAX {
+            return Err(AppendError::TooLarge);
+        }
+        self.0.writer.append(append).await
+    }
+
+    pub(crate) fn head(&self, channel: &ChannelId) -> Position {
+        Position { epoch: self.0.epoch.clone(), seq: self.0.heads.get(channel) }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.0.epoch.clone()
+    }
+
+    pub(crate) async fn read(
+        &self,
+        channel: &ChannelId,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<LogPage, ReadError> {
+        self.0.readers.read(channel.clone(), after, limit).await
+    }
+
+    pub(crate) fn subscriber(&self) -> Result<(SubscriptionControl, Subscriber), SubscribeError> {
+        if *self.0.stopped.borrow() {
+            return Err(SubscribeError::Closed);
+        }
+        let (control, subscriber) = self.0.subscribers.add(self.0.stopped.subscribe());
+        Ok((SubscriptionControl::Embedded(control), Subscriber::Embedded(subscriber)))
+    }
+
+    pub(crate) fn publish(&self, channel: &ChannelId, payload: Bytes) -> Result<(), PublishError> {
+        if *self.0.stopped.borrow() {
+            return Err(PublishError::Closed);
+        }
+        self.0.subscribers.ephemeral(channel, &payload);
+        Ok(())
+    }
+
+    pub(crate) fn consume(&self, group: Group) -> Result<Consumer, ConsumeError> {
+        if *self.0.stopped.borrow() {
+            return Err(ConsumeError::Closed);
+        }
+        let member = self.0.groups.join(group, self.0.writer.clone(), self.0.stopped.subscribe());
+        Ok(Consumer::Embedded(member))
+    }
+
+    pub(crate) async fn request(
+        &self,
+        subject: RequestSubject,
+        payload: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, RequestError> {
+        if *self.0.stopped.borrow() {
+            return Err(RequestError::Closed);
+        }
+        self.0.subjects.request(subject, payload, deadline).await
+    }
+
+    pub(crate) fn serve(&self, subject: RequestSubject) -> Result<Server, ServeError> {
+        if *self.0.stopped.borrow() {
+            return Err(ServeError::Closed);
+        }
+        Ok(Server::Embedded(self.0.subjects.serve(subject, self.0.stopped.subscribe())))
+    }
+
+    pub(crate) async fn drain(&self) {
+        self.0.writer.stop().await;
+        self.0.readers.stop();
+        self.0.stopped.send_replace(true);
+    }
+}
+
+/// Makes the folder and takes it for this process alone.
+fn lock(folder: &Path) -> Result<File, OpenError> {
+    let refused = |source| OpenError::Folder { path: folder.to_owned(), source };
+    std::fs::create_dir_all(folder).map_err(refused)?;
+    let file = File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(folder.join("lock"))
+        .map_err(refused)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(folder.to_owned())),
+        Err(TryLockError::Error(source)) => Err(refused(source)),
+    }
+}

@@ -1,0 +1,159 @@
+//! Threads that read the log beside the writer.
+
+use super::{Heads, schema};
+use crate::log::{Entry, LogPage, ReadError, ReadLimit};
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use protocol::ids::{ChannelId, Seq};
+use rusqlite::{Connection, params};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use tokio::sync::oneshot;
+
+/// Threads. Chosen: reads come from the page cache; one long read must not stop all others.
+const THREADS: usize = 2;
+
+/// Reads that wait; beyond it a read fails as busy and its caller tries again.
+const QUEUE: usize = 1_024;
+
+/// The threads' front; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Readers {
+    jobs: Sender<Job>,
+    stopped: Arc<AtomicBool>,
+}
+
+enum Job {
+    Channel {
+        channel: ChannelId,
+        after: Seq,
+        limit: ReadLimit,
+        answer: oneshot::Sender<Result<LogPage, ReadError>>,
+    },
+    Ids {
+        from: i64,
+        to: i64,
+        answer: oneshot::Sender<Result<Vec<Row>, ReadError>>,
+    },
+}
+
+/// An entry with what consumers need beside it.
+pub(super) struct Row {
+    pub(super) id: i64,
+    pub(super) prev: Seq,
+    pub(super) entry: Entry,
+}
+
+impl Readers {
+    /// Starts the threads, each with a connection of its own; they end with the last clone of this.
+    pub(super) fn start(file: &Path, heads: Arc<Heads>) -> Result<Self, rusqlite::Error> {
+        let (jobs, queue) = crossbeam_channel::bounded(QUEUE);
+        for _ in 0..THREADS {
+            let (connection, queue, heads) = (schema::open_reader(file)?, queue.clone(), heads.clone());
+            thread::spawn(move || serve(&connection, &queue, &heads));
+        }
+        Ok(Self { jobs, stopped: Arc::default() })
+    }
+
+    pub(super) async fn read(
+        &self,
+        channel: ChannelId,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<LogPage, ReadError> {
+        self.ask(|answer| Job::Channel { channel, after, limit, answer }).await
+    }
+
+    /// Reads the entries with these ids, both ends included.
+    pub(super) async fn ids(&self, from: i64, to: i64) -> Result<Vec<Row>, ReadError> {
+        self.ask(|answer| Job::Ids { from, to, answer }).await
+    }
+
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, ReadError>>) -> Job,
+    ) -> Result<T, ReadError> {
+        if self.stopped.load(Ordering::SeqCst) {
+            return Err(ReadError::Closed);
+        }
+        let (answer, answered) = oneshot::channel();
+        match self.jobs.try_send(job(answer)) {
+            Ok(()) => answered.await.unwrap_or(Err(ReadError::Closed)),
+            Err(TrySendError::Full(_)) => Err(ReadError::Busy),
+            Err(TrySendError::Disconnected(_)) => Err(ReadError::Closed),
+        }
+    }
+
+    pub(super) fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+    }
+}
+
+fn serve(connection: &Connection, queue: &Receiver<Job>, heads: &Heads) {
+    let failed = |error: rusqlite::Error| ReadError::Failed(error.to_string());
+    for job in queue {
+        // Whoever asked may have gone away; his answer is then nobody's.
+        match job {
+            Job::Channel { channel, after, limit, answer } => {
+                let _nobody_waits =
+                    answer.send(channel_page(connection, heads, &channel, after, limit).map_err(failed));
+            }
+            Job::Ids { from, to, answer } => {
+                let _nobody_waits = answer.send(rows(connection, from, to).map_err(failed));
+            }
+        }
+    }
+}
+
+fn channel_page(
+    connection: &Connection,
+    heads: &Heads,
+    channel: &ChannelId,
+    after: Seq,
+    limit: ReadLimit,
+) -> Result<LogPage, rusqlite::Error> {
+    // The head first: whatever was committed by then is in the file that is read afterwards.
+    let head = heads.get(channel);
+    let mut select = connection.prepare_cached(
+        "SELECT seq, payload FROM log WHERE channel = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+    )?;
+    let count = i64::try_from(limit.entries.max(1)).unwrap_or(i64::MAX);
+    let mut found = select.query(params![channel.as_str(), signed(after), count])?;
+    let (mut entries, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = found.next()? {
+        let (seq, envelope): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
+        bytes += envelope.len();
+        if bytes > limit.bytes && !entries.is_empty() {
+            break;
+        }
+        let seq = Seq::try_from(seq).unwrap_or_default();
+        entries.push(Entry { channel: channel.clone(), seq, envelope: Bytes::from(envelope) });
+    }
+    let last = entries.last().map_or(after, |entry| entry.seq);
+    // Nothing is purged in this release: the whole log is there.
+    Ok(LogPage { entries, head, end: last >= head, floor: 0 })
+}
+
+fn rows(connection: &Connection, from: i64, to: i64) -> Result<Vec<Row>, rusqlite::Error> {
+    let mut select = connection.prepare_cached(
+        "SELECT id, channel, seq, prev, payload FROM log WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
+    )?;
+    let mut found = select.query([from, to])?;
+    let mut rows = Vec::new();
+    while let Some(row) = found.next()? {
+        let (id, channel): (i64, String) = (row.get(0)?, row.get(1)?);
+        let (seq, prev, envelope): (i64, i64, Vec<u8>) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        let channel = ChannelId::parse(&channel).map_err(|_| rusqlite::Error::InvalidQuery)?;
+        let unsigned = |number| Seq::try_from(number).unwrap_or_default();
+        let entry = Entry { channel, seq: unsigned(seq), envelope: Bytes::from(envelope) };
+        rows.push(Row { id, prev: unsigned(prev), entry });
+    }
+    Ok(rows)
+}
+
+/// SQLite's integers are signed; a seq beyond them was never given out.
+pub(super) fn signed(seq: Seq) -> i64 {
+    i64::try_from(seq).unwrap_or(i64::MAX)
+}

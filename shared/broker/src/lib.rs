@@ -1,0 +1,148 @@
+//! One way to move bytes: a durable log per channel, live copies of it, ephemeral events, requests.
+//!
+//! The set of adapters is closed, hence an enum. What each may lose stands in its own documentation; the
+//! behaviour common to all is `tests/contract.rs`. Architecture Invariants: only the broker assigns `seq`; an
+//! append is answered after it is durable and after its live copy went out; every queue has a bound.
+#![warn(missing_docs)]
+
+mod append;
+mod consume;
+mod embedded;
+mod live;
+mod log;
+mod metrics;
+mod request;
+
+pub use append::{Append, AppendError, Appended};
+pub use consume::{ConsumeError, Consumer, Delivery, DeliveryId, Group};
+pub use embedded::{
+    Embedded, EmbeddedConsumer, EmbeddedControl, EmbeddedServer, EmbeddedSubscriber, OpenError, Options,
+};
+pub use live::{LiveEvent, PublishError, SubscribeError, Subscriber, SubscriptionControl};
+pub use log::{Entry, LogPage, ReadError, ReadLimit};
+pub use request::{ReplyHandle, Request, RequestError, ServeError, Server};
+
+use bytes::Bytes;
+use protocol::ids::{ChannelId, Epoch, Position, Seq};
+use protocol::subjects::{RequestSubject, Shard};
+use std::time::Duration;
+
+/// A connection to whatever moves the bytes; cheap to clone.
+#[derive(Clone)]
+pub enum Broker {
+    /// In this process, durable on its disk.
+    Embedded(Embedded),
+}
+
+impl Broker {
+    /// Appends to a channel's log; completes after the entry is durable and its live copy went out.
+    ///
+    /// # Errors
+    /// [`AppendError`], which says whether the entry may have been appended all the same.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the outcome unknown; the same `dedup_key` may be appended again.
+    pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        match self {
+            Self::Embedded(embedded) => embedded.append(append).await,
+        }
+    }
+
+    /// Returns the position of a channel's newest entry; seq 0 when it has none.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the log cannot be asked.
+    pub async fn head(&self, channel: &ChannelId) -> Result<Position, ReadError> {
+        match self {
+            Self::Embedded(embedded) => Ok(embedded.head(channel)),
+        }
+    }
+
+    /// Returns the name of the running log's life in a shard.
+    pub fn epoch(&self, _shard: Shard) -> Epoch {
+        match self {
+            Self::Embedded(embedded) => embedded.epoch(),
+        }
+    }
+
+    /// Reads a channel's entries after `after`, ascending.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the log cannot be read now.
+    pub async fn read(
+        &self,
+        channel: &ChannelId,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<LogPage, ReadError> {
+        match self {
+            Self::Embedded(embedded) => embedded.read(channel, after, limit).await,
+        }
+    }
+
+    /// Makes this process a subscriber, with no slot yet. One per gateway.
+    ///
+    /// # Errors
+    /// [`SubscribeError`] when the broker takes none.
+    pub async fn subscriber(&self) -> Result<(SubscriptionControl, Subscriber), SubscribeError> {
+        match self {
+            Self::Embedded(embedded) => embedded.subscriber(),
+        }
+    }
+
+    /// Sends an ephemeral event to whoever subscribes to the channel's slot: at most once, in no order with
+    /// durable events.
+    ///
+    /// # Errors
+    /// [`PublishError`] when it certainly went nowhere.
+    pub async fn publish(&self, channel: &ChannelId, payload: Bytes) -> Result<(), PublishError> {
+        match self {
+            Self::Embedded(embedded) => embedded.publish(channel, payload),
+        }
+    }
+
+    /// Joins a group that shares the log's entries; a new group starts at the first entry.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] when the broker stops.
+    pub async fn consume(&self, group: Group) -> Result<Consumer, ConsumeError> {
+        match self {
+            Self::Embedded(embedded) => embedded.consume(group),
+        }
+    }
+
+    /// Asks whoever serves the subject.
+    ///
+    /// # Errors
+    /// [`RequestError`], which says whether it may have been served all the same.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the outcome unknown.
+    pub async fn request(
+        &self,
+        subject: RequestSubject,
+        payload: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, RequestError> {
+        match self {
+            Self::Embedded(embedded) => embedded.request(subject, payload, deadline).await,
+        }
+    }
+
+    /// Serves a subject; several servers of one subject share its requests.
+    ///
+    /// # Errors
+    /// [`ServeError`] when the broker stops.
+    pub async fn serve(&self, subject: RequestSubject) -> Result<Server, ServeError> {
+        match self {
+            Self::Embedded(embedded) => embedded.serve(subject),
+        }
+    }
+
+    /// Takes nothing new, finishes what was taken, ends consumers, subscribers and servers.
+    pub async fn drain(&self) {
+        match self {
+            Self::Embedded(embedded) => embedded.drain().await,
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Live copies of the log and ephemeral events, by slot.
+//!
+//! At most once: a queue that is full drops the newest and says `Lost`, and the subscriber reads the log.
+
+use crate::embedded::{EmbeddedControl, EmbeddedSubscriber};
+use bytes::Bytes;
+use protocol::ids::{ChannelId, Position, Seq};
+use protocol::subjects::Slot;
+
+/// What a subscriber hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LiveEvent {
+    /// An entry was logged.
+    Durable {
+        /// The channel.
+        channel: ChannelId,
+        /// Where it stands.
+        position: Position,
+        /// The channel's entry before it; 0 for none, or when that one was purged.
+        prev: Seq,
+        /// As it was appended.
+        envelope: Bytes,
+    },
+    /// Somebody published.
+    Ephemeral {
+        /// The channel.
+        channel: ChannelId,
+        /// As it was published.
+        payload: Bytes,
+    },
+    /// Some durable events were dropped on the way: compare heads and read the log.
+    Lost,
+}
+
+/// Why there is no subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SubscribeError {
+    /// The broker stops.
+    #[error("broker stops")]
+    Closed,
+}
+
+/// Why an ephemeral event went nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The broker stops.
+    #[error("broker stops")]
+    Closed,
+}
+
+/// Chooses the slots of a subscription; cheap to clone.
+#[derive(Clone)]
+pub enum SubscriptionControl {
+    /// Of the embedded broker.
+    Embedded(EmbeddedControl),
+}
+
+impl SubscriptionControl {
+    /// Adds a slot. Whatever is appended after this has returned arrives; read the head after it.
+    pub async fn add(&self, slot: Slot) {
+        match self {
+            Self::Embedded(control) => control.add(slot),
+        }
+    }
+
+    /// Removes a slot; events that are on their way may still arrive.
+    pub async fn remove(&self, slot: Slot) {
+        match self {
+            Self::Embedded(control) => control.remove(slot),
+        }
+    }
+}
+
+/// Where the events of a subscription arrive, in seq order for each shard.
+pub enum Subscriber {
+    /// Of the embedded broker.
+    Embedded(EmbeddedSubscriber),
+}
+
+impl Subscriber {
+    /// Returns the next event; `None` when the broker has stopped. Cancel safe.
+    pub async fn next(&mut self) -> Option<LiveEvent> {
+        match self {
+            Self::Embedded(subscriber) => subscriber.next().await,
+        }
+    }
+
+    /// Returns the next event if it is here already.
+    pub fn try_next(&mut self) -> Option<LiveEvent> {
+        match self {
+            Self::Embedded(subscriber) => subscriber.try_next(),
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! Every metric of the broker, named once.
+
+/// Entries appended.
+pub(crate) const APPENDED: &str = "broker_appended_total";
+/// Appends that were recognised as duplicates.
+pub(crate) const DUPLICATES: &str = "broker_duplicates_total";
+/// Requests in one commit of the embedded log.
+pub(crate) const COMMIT_SIZE: &str = "broker_commit_entries";
+/// Seconds that one commit of the embedded log took, fsync included.
+pub(crate) const COMMIT_SECONDS: &str = "broker_commit_seconds";
+/// Commits of the embedded log that failed.
+pub(crate) const COMMITS_FAILED: &str = "broker_commits_failed_total";
+/// Live copies dropped because a subscriber's queue was full.
+pub(crate) const LIVE_DROPPED: &str = "broker_live_dropped_total";
+/// Ephemeral events dropped because a subscriber's queue was full.
+pub(crate) const EPHEMERAL_DROPPED: &str = "broker_ephemeral_dropped_total";

@@ -1,0 +1,81 @@
+//! Requests and answers between processes, by subject; servers of one subject share its requests.
+
+use crate::embedded::EmbeddedServer;
+use bytes::Bytes;
+use protocol::codes::ErrorCode;
+use tokio::sync::oneshot;
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// Nobody serves the subject: certainly not served.
+    #[error("nobody serves the subject")]
+    NoResponders,
+    /// Too many requests wait there: certainly not served.
+    #[error("too many requests wait")]
+    Full,
+    /// No answer in time: it may have been served.
+    #[error("no answer in time")]
+    Deadline,
+    /// The server gave the request up: it may have been served.
+    #[error("server gave the request up")]
+    GivenUp,
+    /// The broker stops: certainly not served.
+    #[error("broker stops")]
+    Closed,
+}
+
+impl RequestError {
+    /// Returns what a client is told when the request was a command.
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::NoResponders | Self::Full | Self::Closed => ErrorCode::Unavailable,
+            Self::Deadline | Self::GivenUp => ErrorCode::UnknownOutcome,
+        }
+    }
+}
+
+/// Why a subject cannot be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ServeError {
+    /// The broker stops.
+    #[error("broker stops")]
+    Closed,
+}
+
+/// A question that waits for its answer.
+#[derive(Debug)]
+pub struct Request {
+    /// What was asked.
+    pub payload: Bytes,
+    /// Where the answer goes.
+    pub reply: ReplyHandle,
+}
+
+/// Answers one request; dropping it tells the asker that nobody will.
+#[derive(Debug)]
+pub struct ReplyHandle(pub(crate) oneshot::Sender<Bytes>);
+
+impl ReplyHandle {
+    /// Answers. An asker that has gone away is no fault of the server's.
+    pub fn send(self, answer: Bytes) {
+        if self.0.send(answer).is_err() {
+            tracing::debug!("an answer came after its asker had gone");
+        }
+    }
+}
+
+/// One server of a subject.
+pub enum Server {
+    /// Of the embedded broker.
+    Embedded(EmbeddedServer),
+}
+
+impl Server {
+    /// Returns the next request; `None` when the broker has stopped. Cancel safe.
+    pub async fn next(&mut self) -> Option<Request> {
+        match self {
+            Self::Embedded(server) => server.next().await,
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What gateways ask workers, and the answers; JSON, over `broker.request`.
+
+use crate::claims::Profile;
+use crate::codes::ErrorCode;
+use crate::envelope::{ChannelType, Role};
+use crate::frames::send::SendMessage;
+use crate::ids::{ChannelId, MessageId, Position};
+use crate::message::Sender;
+use crate::time::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+/// An answer: what was asked for, or why not.
+pub type Answer<T> = Result<T, ErrorCode>;
+
+/// `directory.session`: who is this user and where may he listen. An unknown user gets a row.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct SessionRequest {
+    /// The bearer of a verified token.
+    pub profile: Profile,
+}
+
+/// What a gateway caches of a user while a socket of his is open. It carries no head positions: those come
+/// from the event queue, so that order is never in doubt.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SessionAnswer {
+    /// As the user appears to others.
+    pub sender: Sender,
+    /// Every channel that he is a member of, ordered by id.
+    pub channels: Vec<Membership>,
+}
+
+/// One channel of one user.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Membership {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Its display name.
+    pub name: String,
+    /// What it is for.
+    pub channel_type: ChannelType,
+    /// What the user may do there.
+    pub role: Role,
+    /// How many members it has; large rooms announce less.
+    pub members: u32,
+    /// Until when a moderator took the user's word; absent when he may speak.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub muted_until: Option<Timestamp>,
+    /// Up to where the user has read; absent when he never said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<Position>,
+    /// Messages after `read`, counted up to [`crate::limits::UNREAD_MAX`].
+    pub unread: u32,
+}
+
+/// `history`: a page of a channel's messages. The gateway has checked membership.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HistoryRequest {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Which part of it.
+    pub range: HistoryRange,
+    /// Only this thread (its first message and the replies).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thread_id: Option<MessageId>,
+    /// Messages at most, 1 to [`crate::limits::HISTORY_LIMIT_MAX`].
+    pub limit: u32,
+}
+
+/// Which part of a channel's history; always answered in ascending order.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HistoryRange {
+    /// The newest messages.
+    Newest,
+    /// The newest ones before a position, which is not among them.
+    Before(Position),
+    /// The oldest ones after a position, which is not among them.
+    After(Position),
+    /// A message and its neighbours on both sides.
+    Around(MessageId),
+}
+
+/// A page of history.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HistoryAnswer {
+    /// Ascending by position.
+    pub messages: Vec<PlacedMessage>,
+    /// Whether the range goes on beyond this page.
+    pub more: bool,
+}
+
+/// A message and where it stands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlacedMessage {
+    /// Where it stands.
+    pub position: Position,
+    /// The canonical JSON of a [`crate::message::Message`].
+    pub message: Box<RawValue>,
+}
+
+/// `commands.<shard>`: something that needs state to be decided.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct CommandRequest {
+    /// Who commands; the gateway has checked the token and the membership it knows of.
+    pub sender: Sender,
+    /// The id that the message gets if this command makes one.
+    pub message_id: MessageId,
+    /// When the gateway took it on.
+    pub at: Timestamp,
+    /// What to do.
+    pub command: Command,
+}
+
+/// What can be commanded.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// A message that is not plain: a reply, a resend, an emergency, one with mentions.
+    Send(Box<SendMessage>),
+}
+
+/// What a command came to: the durable event it made, or made earlier.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CommandAnswer {
+    /// Where the event stands.
+    pub position: Position,
+    /// The message that the event is about.
+    pub message_id: MessageId,
+    /// Whether it had been done before.
+    pub duplicate: bool,
+}
+
+/// Bytes that are no request or answer of this version.
+#[derive(Debug, thiserror::Error)]
+#[error("not a request or answer")]
+pub struct RequestError(#[from] serde_json::Error);
+
+/// Writes a request or an answer.
+///
+/// # Errors
+/// [`RequestError`] never in practice: every field was checked when it was made.
+pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, RequestError> {
+    Ok(serde_json::to_vec(value)?)
+}
+
+/// Reads what [`encode`] wrote.
+///
+/// # Errors
+/// [`RequestError`] for anything else.
+pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RequestError> {
+    Ok(serde_json::from_slice(bytes)?)
+}

@@ -1,0 +1,190 @@
+//! The internal port: is the process alive, does it want traffic, what does it count.
+
+use crate::shutdown::{Shutdown, Stage};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use metrics_exporter_prometheus::PrometheusHandle;
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+
+/// Connections served at once; the others wait to be accepted. Chosen: probes and a scraper are few.
+const CONNECTIONS_MAX: usize = 64;
+
+/// How long a request's header may take, and a connection may idle.
+const HEADER_TIME: Duration = Duration::from_secs(5);
+
+/// Between two scrapes' worth of upkeep that histograms want. From the exporter's documentation.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// What must hold before the process wants traffic; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Readiness(Arc<Mutex<BTreeSet<String>>>);
+
+impl Readiness {
+    /// Names a condition that does not hold yet.
+    pub fn require(&self, condition: &str) {
+        self.missing().insert(condition.to_owned());
+    }
+
+    /// The condition holds now.
+    pub fn met(&self, condition: &str) {
+        self.missing().remove(condition);
+    }
+
+    fn missing(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        // A set of names cannot be left half changed by a panic elsewhere.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the admin port tells.
+#[derive(Clone)]
+struct Admin {
+    readiness: Readiness,
+    metrics: PrometheusHandle,
+    shutdown: Shutdown,
+}
+
+/// Serves the admin port until the process ends; returns the bound address.
+///
+/// # Errors
+/// The system's, when the address cannot be bound.
+pub async fn start(
+    address: SocketAddr,
+    readiness: Readiness,
+    metrics: PrometheusHandle,
+    shutdown: &Shutdown,
+) -> io::Result<SocketAddr> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    let admin = Admin { readiness, metrics, shutdown: shutdown.clone() };
+    let closing = shutdown.clone();
+    shutdown.spawn("admin", async move {
+        // Cancel safe: losing an accept at the very end loses a probe.
+        tokio::select! {
+            () = admin.clone().accept(listener) => {}
+            () = admin.upkeep() => {}
+            () = closing.reached(Stage::Closing) => {}
+        }
+    });
+    Ok(address)
+}
+
+impl Admin {
+    async fn accept(self, listener: TcpListener) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            match listener.accept().await {
+                Ok((socket, _)) => {
+                    let (admin, closing) = (self.clone(), self.shutdown.clone());
+                    self.shutdown.spawn("admin-connection", async move {
+                        tokio::select! {
+                            () = admin.serve(socket) => {}
+                            () = closing.reached(Stage::Closing) => {}
+                        }
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "the admin port could not accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+
+    async fn upkeep(&self) {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            self.metrics.run_upkeep();
+        }
+    }
+
+    async fn serve(self, socket: TcpStream) {
+        let service = service_fn(|request: Request<Incoming>| {
+            let answer = self.answer(request.uri().path());
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let served = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIME)
+            .serve_connection(TokioIo::new(socket), service)
+            .await;
+        if let Err(error) = served {
+            tracing::debug!(%error, "an admin connection ended early");
+        }
+    }
+
+    fn answer(&self, path: &str) -> Response<Full<Bytes>> {
+        match path {
+            "/healthz" => text(StatusCode::OK, "alive\n".to_owned()),
+            "/readyz" => self.ready(),
+            "/metrics" => text(StatusCode::OK, self.metrics.render()),
+            _ => text(StatusCode::NOT_FOUND, "try /healthz, /readyz or /metrics\n".to_owned()),
+        }
+    }
+
+    fn ready(&self) -> Response<Full<Bytes>> {
+        let mut missing: Vec<_> = self.readiness.missing().iter().cloned().collect();
+        if self.shutdown.stage() > Stage::Running {
+            missing.push("stopping".to_owned());
+        }
+        if missing.is_empty() {
+            text(StatusCode::OK, "ready\n".to_owned())
+        } else {
+            text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {}\n", missing.join(", ")))
+        }
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(body)));
+    *response.status_mut() = status;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use metrics_exporter_prometheus::PrometheusBuilder;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        socket.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).await.unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn readiness_names_what_is_missing_and_is_withdrawn_when_stopping() {
+        let (shutdown, readiness) = (Shutdown::new(), Readiness::default());
+        readiness.require("the log");
+        let metrics = PrometheusBuilder::new().build_recorder().handle();
+        let address = start(([127, 0, 0, 1], 0).into(), readiness.clone(), metrics, &shutdown).await.unwrap();
+        assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
+        let answer = get(address, "/readyz").await;
+        assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("the log"), "{answer}");
+        readiness.met("the log");
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
+        shutdown.enter(Stage::NotReady);
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
+        assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/etc/passwd").await.starts_with("HTTP/1.1 404"));
+        shutdown.enter(Stage::Closing);
+        assert_eq!(shutdown.ended(&[], Duration::from_secs(10)).await, Ok(()));
+    }
+}

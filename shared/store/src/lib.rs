@@ -1,0 +1,158 @@
+//! One way to remember: the log's events for good, and projections of them that can be asked.
+//!
+//! Each verb is named by its use, small, idempotent and free of joins, so that another database can serve it.
+//! Only workers open a store. The behaviour common to all adapters is `tests/contract.rs`.
+#![warn(missing_docs)]
+
+mod sqlite;
+
+pub use sqlite::{OpenError, Sqlite};
+
+use protocol::claims::Profile;
+use protocol::envelope::{Logged, Role};
+use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, UserId};
+use protocol::requests::{HistoryAnswer, HistoryRequest, SessionAnswer};
+
+/// A logged event and the life of the log that it belongs to.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// The life of the log.
+    pub epoch: Epoch,
+    /// The event and its place.
+    pub logged: Logged,
+}
+
+/// Where a message stands and what it is part of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredMessage {
+    /// Its channel.
+    pub channel_id: ChannelId,
+    /// The first message of its thread, when it is a reply.
+    pub thread_id: Option<MessageId>,
+}
+
+/// What a client's own id was used for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// Where the message stands.
+    pub position: Position,
+    /// The id that it got.
+    pub message_id: MessageId,
+    /// The hash of what the client said.
+    pub content_hash: u32,
+}
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Too many calls wait.
+    #[error("too many calls of the store wait")]
+    Busy,
+    /// The database failed.
+    #[error("database failed")]
+    Database(#[from] rusqlite::Error),
+    /// What is stored cannot be read by this release.
+    #[error("stored {0} cannot be read")]
+    Corrupt(&'static str),
+    /// The store was closed.
+    #[error("store is closed")]
+    Closed,
+}
+
+impl StoreError {
+    /// Whether the same call may work later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy | Self::Database(_))
+    }
+}
+
+/// A store; cheap to clone.
+#[derive(Clone)]
+pub enum Store {
+    /// One file in this process.
+    Sqlite(Sqlite),
+}
+
+macro_rules! each_adapter {
+    ($self:ident, $adapter:ident => $call:expr) => {
+        match $self {
+            Self::Sqlite($adapter) => $call,
+        }
+    };
+}
+
+impl Store {
+    /// Writes events and what follows from them, all or nothing. Events may come twice and in any order.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing was written then.
+    pub async fn apply(&self, events: Vec<Event>) -> Result<(), StoreError> {
+        each_adapter!(self, adapter => adapter.apply(events).await)
+    }
+
+    /// Returns the place of a channel's newest stored event.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn head(&self, channel: &ChannelId) -> Result<Option<Position>, StoreError> {
+        each_adapter!(self, adapter => adapter.head(channel.clone()).await)
+    }
+
+    /// Keeps what a user's token says of him.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be written.
+    pub async fn upsert_user(&self, profile: &Profile) -> Result<(), StoreError> {
+        each_adapter!(self, adapter => adapter.upsert_user(profile.clone()).await)
+    }
+
+    /// Returns who a user is and where he may listen; `None` for an unknown one.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn session(&self, user: &UserId) -> Result<Option<SessionAnswer>, StoreError> {
+        each_adapter!(self, adapter => adapter.session(user.clone()).await)
+    }
+
+    /// Returns a member's role; `None` for one who is none.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn membership(&self, channel: &ChannelId, user: &UserId) -> Result<Option<Role>, StoreError> {
+        each_adapter!(self, adapter => adapter.membership(channel.clone(), user.clone()).await)
+    }
+
+    /// Returns a page of stored messages.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn history(&self, request: &HistoryRequest) -> Result<HistoryAnswer, StoreError> {
+        each_adapter!(self, adapter => adapter.history(request.clone()).await)
+    }
+
+    /// Returns where a stored message stands.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn message(&self, id: &MessageId) -> Result<Option<StoredMessage>, StoreError> {
+        each_adapter!(self, adapter => adapter.message(id.clone()).await)
+    }
+
+    /// Returns what a client's own id was used for.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn sent(
+        &self,
+        channel: &ChannelId,
+        sender: &UserId,
+        id: &ClientMsgId,
+    ) -> Result<Option<Sent>, StoreError> {
+        each_adapter!(self, adapter => adapter.sent(channel.clone(), sender.clone(), id.clone()).await)
+    }
+
+    /// Finishes what was asked and closes.
+    pub async fn close(&self) {
+        each_adapter!(self, adapter => adapter.close().await);
+    }
+}

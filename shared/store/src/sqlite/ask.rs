@@ -1,0 +1,117 @@
+//! Questions about channels, members, users and single messages.
+
+use crate::{Sent, StoreError, StoredMessage};
+use protocol::envelope::{ChannelType, Role};
+use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, UserId};
+use protocol::limits::UNREAD_MAX;
+use protocol::message::Sender;
+use protocol::requests::{Membership, SessionAnswer};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use serde::de::DeserializeOwned;
+
+/// Reads a column that holds a word of a closed set.
+fn word<T: DeserializeOwned>(text: String) -> Result<T, StoreError> {
+    serde_json::from_value(serde_json::Value::String(text)).map_err(|_| StoreError::Corrupt("word"))
+}
+
+/// Reads two columns that hold a position.
+pub(super) fn position(row: &Row<'_>, epoch: usize, seq: usize) -> Result<Position, StoreError> {
+    let epoch: String = row.get(epoch)?;
+    let epoch = Epoch::parse(&epoch).map_err(|_| StoreError::Corrupt("epoch"))?;
+    Ok(Position { epoch, seq: row.get(seq)? })
+}
+
+pub(super) fn head(connection: &Connection, channel: &ChannelId) -> Result<Option<Position>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT epoch, seq FROM events WHERE channel = ?1 ORDER BY epoch DESC, seq DESC LIMIT 1",
+    )?;
+    let mut rows = select.query([channel.as_str()])?;
+    rows.next()?.map(|row| position(row, 0, 1)).transpose()
+}
+
+pub(super) fn membership(
+    connection: &Connection,
+    channel: &ChannelId,
+    user: &UserId,
+) -> Result<Option<Role>, StoreError> {
+    let role: Option<String> = connection
+        .prepare_cached("SELECT role FROM members WHERE channel = ?1 AND user = ?2 AND active = 1")?
+        .query_row([channel.as_str(), user.as_str()], |row| row.get(0))
+        .optional()?;
+    role.map(word).transpose()
+}
+
+pub(super) fn message(connection: &Connection, id: &MessageId) -> Result<Option<StoredMessage>, StoreError> {
+    let found: Option<(String, Option<String>)> = connection
+        .prepare_cached("SELECT channel, thread FROM messages WHERE id = ?1")?
+        .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((channel, thread)) = found else { return Ok(None) };
+    let channel_id = ChannelId::parse(&channel).map_err(|_| StoreError::Corrupt("channel id"))?;
+    let thread_id = thread.map(|thread| MessageId::parse(&thread)).transpose();
+    Ok(Some(StoredMessage {
+        channel_id,
+        thread_id: thread_id.map_err(|_| StoreError::Corrupt("thread id"))?,
+    }))
+}
+
+pub(super) fn sent(
+    connection: &Connection,
+    channel: &ChannelId,
+    sender: &UserId,
+    id: &ClientMsgId,
+) -> Result<Option<Sent>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT epoch, seq, id, content_hash FROM messages
+         WHERE channel = ?1 AND sender = ?2 AND client_msg_id = ?3 ORDER BY epoch, seq LIMIT 1",
+    )?;
+    let mut rows = select.query([channel.as_str(), sender.as_str(), id.as_str()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let message_id: String = row.get(2)?;
+    let message_id = MessageId::parse(&message_id).map_err(|_| StoreError::Corrupt("message id"))?;
+    Ok(Some(Sent { position: position(row, 0, 1)?, message_id, content_hash: row.get(3)? }))
+}
+
+pub(super) fn session(connection: &Connection, user: &UserId) -> Result<Option<SessionAnswer>, StoreError> {
+    let known: Option<(String, String)> = connection
+        .prepare_cached("SELECT name, email FROM users WHERE id = ?1")?
+        .query_row([user.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((name, _address)) = known else { return Ok(None) };
+    // Addresses are shown to others only where the operator wants it; nobody can want it yet.
+    let sender = Sender { id: user.clone(), name, email: String::new() };
+    let mut select = connection.prepare_cached(
+        "SELECT channel, role FROM members WHERE user = ?1 AND active = 1 ORDER BY channel",
+    )?;
+    let mut rows = select.query([user.as_str()])?;
+    let mut channels = Vec::new();
+    while let Some(row) = rows.next()? {
+        let channel: String = row.get(0)?;
+        let channel_id = ChannelId::parse(&channel).map_err(|_| StoreError::Corrupt("channel id"))?;
+        channels.extend(channel_of(connection, channel_id, word(row.get(1)?)?)?);
+    }
+    Ok(Some(SessionAnswer { sender, channels }))
+}
+
+/// Describes one channel of a member; `None` when the channel itself is not known yet.
+fn channel_of(
+    connection: &Connection,
+    channel_id: ChannelId,
+    role: Role,
+) -> Result<Option<Membership>, StoreError> {
+    let described: Option<(String, String)> = connection
+        .prepare_cached("SELECT name, channel_type FROM channels WHERE id = ?1")?
+        .query_row([channel_id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((name, channel_type)) = described else { return Ok(None) };
+    let channel_type: ChannelType = word(channel_type)?;
+    let members = connection
+        .prepare_cached("SELECT count(*) FROM members WHERE channel = ?1 AND active = 1")?
+        .query_row([channel_id.as_str()], |row| row.get(0))?;
+    // Nobody can say yet how far he has read, so everything counts as unread.
+    let unread = connection
+        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM messages WHERE channel = ?1 LIMIT ?2)")?
+        .query_row(params![channel_id.as_str(), UNREAD_MAX], |row| row.get(0))?;
+    let (muted_until, read) = (None, None);
+    Ok(Some(Membership { channel_id, name, channel_type, role, members, muted_until, read, unread }))
+}

@@ -1,0 +1,197 @@
+//! The store in one SQLite file: a writer thread, a few reader threads, bounded queues between.
+//!
+//! `synchronous=NORMAL`: the log is what is durable; after a power cut its consumers deliver the rest again.
+
+mod ask;
+mod history;
+mod write;
+
+use crate::{Event, Sent, StoreError, StoredMessage};
+use crossbeam_channel::{Receiver, Sender, TrySendError};
+use protocol::claims::Profile;
+use protocol::envelope::Role;
+use protocol::ids::{ChannelId, ClientMsgId, MessageId, Position, UserId};
+use protocol::requests::{HistoryAnswer, HistoryRequest, SessionAnswer};
+use rusqlite::{Connection, OpenFlags};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+use tokio::sync::oneshot;
+
+/// Reader threads. Chosen: pages come from the cache; one long scan must not stop all others.
+const READERS: usize = 2;
+
+/// Calls that wait for the writer, and for the readers; beyond it a call fails as busy and may be tried again.
+const QUEUE: usize = 1_024;
+
+/// How long a writer waits for one of another process.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Each step of the layout, in order; `user_version` counts those that were taken.
+const MIGRATIONS: &[&str] = &[include_str!("../../schema/0001_events_and_projections.sql")];
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A later release wrote it.
+    #[error("store has schema {found}, this release knows {known}")]
+    Newer {
+        /// What the file says.
+        found: usize,
+        /// What this release writes.
+        known: usize,
+    },
+    /// SQLite cannot open or read it.
+    #[error("store cannot be opened")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// The SQLite store; cheap to clone.
+#[derive(Clone)]
+pub struct Sqlite(Arc<Inner>);
+
+struct Inner {
+    writes: Mutex<Option<Sender<Job>>>,
+    reads: Mutex<Option<Sender<Job>>>,
+    /// Each thread drops its end when it is done.
+    ended: tokio::sync::Mutex<tokio::sync::mpsc::Receiver<()>>,
+}
+
+impl Sqlite {
+    /// Opens the file, which is made when it is missing, and brings its layout up to date.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the file cannot be used.
+    pub fn open(file: &Path) -> Result<Self, OpenError> {
+        let mut writer = Connection::open(file)?;
+        writer.busy_timeout(BUSY)?;
+        writer.execute_batch(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536;
+             PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=67108864;",
+        )?;
+        migrate(&mut writer)?;
+        let (end, ended) = tokio::sync::mpsc::channel(1);
+        let (writes, orders) = crossbeam_channel::bounded(QUEUE);
+        serve(writer, orders, end.clone());
+        let (reads, questions) = crossbeam_channel::bounded(QUEUE);
+        for _ in 0..READERS {
+            let reader = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            reader.busy_timeout(BUSY)?;
+            reader.execute_batch("PRAGMA query_only=ON; PRAGMA cache_size=-16384;")?;
+            serve(reader, questions.clone(), end.clone());
+        }
+        let ended = tokio::sync::Mutex::new(ended);
+        Ok(Self(Arc::new(Inner { writes: Mutex::new(Some(writes)), reads: Mutex::new(Some(reads)), ended })))
+    }
+
+    async fn call<T: Send + 'static>(
+        queue: &Mutex<Option<Sender<Job>>>,
+        call: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            // Whoever asked may have gone away.
+            let _nobody_waits = answer.send(call(connection));
+        });
+        {
+            let queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
+            let queue = queue.as_ref().ok_or(StoreError::Closed)?;
+            queue.try_send(job).map_err(|error| match error {
+                TrySendError::Full(_) => StoreError::Busy,
+                TrySendError::Disconnected(_) => StoreError::Closed,
+            })?;
+        }
+        answered.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        Self::call(&self.0.writes, call).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        Self::call(&self.0.reads, call).await
+    }
+
+    pub(crate) async fn apply(&self, events: Vec<Event>) -> Result<(), StoreError> {
+        self.write(move |connection| write::apply(connection, &events)).await
+    }
+
+    pub(crate) async fn upsert_user(&self, profile: Profile) -> Result<(), StoreError> {
+        self.write(move |connection| write::user(connection, &profile)).await
+    }
+
+    pub(crate) async fn head(&self, channel: ChannelId) -> Result<Option<Position>, StoreError> {
+        self.ask(move |connection| ask::head(connection, &channel)).await
+    }
+
+    pub(crate) async fn session(&self, user: UserId) -> Result<Option<SessionAnswer>, StoreError> {
+        self.ask(move |connection| ask::session(connection, &user)).await
+    }
+
+    pub(crate) async fn membership(
+        &self,
+        channel: ChannelId,
+        user: UserId,
+    ) -> Result<Option<Role>, StoreError> {
+        self.ask(move |connection| ask::membership(connection, &channel, &user)).await
+    }
+
+    pub(crate) async fn history(&self, request: HistoryRequest) -> Result<HistoryAnswer, StoreError> {
+        self.ask(move |connection| history::page(connection, &request)).await
+    }
+
+    pub(crate) async fn message(&self, id: MessageId) -> Result<Option<StoredMessage>, StoreError> {
+        self.ask(move |connection| ask::message(connection, &id)).await
+    }
+
+    pub(crate) async fn sent(
+        &self,
+        channel: ChannelId,
+        sender: UserId,
+        id: ClientMsgId,
+    ) -> Result<Option<Sent>, StoreError> {
+        self.ask(move |connection| ask::sent(connection, &channel, &sender, &id)).await
+    }
+
+    pub(crate) async fn close(&self) {
+        for queue in [&self.0.writes, &self.0.reads] {
+            queue.lock().unwrap_or_else(PoisonError::into_inner).take();
+        }
+        // Each thread ends after its queue, and with the last one the channel.
+        let _all_ended = self.0.ended.lock().await.recv().await;
+    }
+}
+
+/// One thread with one connection, until its queue ends.
+fn serve(mut connection: Connection, jobs: Receiver<Job>, end: tokio::sync::mpsc::Sender<()>) {
+    thread::spawn(move || {
+        for job in jobs {
+            job(&mut connection);
+        }
+        drop(connection);
+        drop(end);
+    });
+}
+
+fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
+    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let found: usize = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let known = MIGRATIONS.len();
+    if found > known {
+        return Err(OpenError::Newer { found, known });
+    }
+    for step in &MIGRATIONS[found..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.execute_batch(&format!("PRAGMA user_version={known}"))?;
+    Ok(transaction.commit()?)
+}

@@ -1,0 +1,181 @@
+//! Pages of messages: what the store has, and behind it what only the log has yet.
+
+use crate::serving::{Answers, unavailable};
+use crate::tail::Tail;
+use broker::Broker;
+use protocol::envelope::Fact;
+use protocol::ids::Position;
+use protocol::limits::PAGE_BYTES_MAX;
+use protocol::requests::{Answer, HistoryAnswer, HistoryRange, HistoryRequest, PlacedMessage};
+use store::{Store, StoreError};
+
+pub(crate) struct History {
+    broker: Broker,
+    store: Store,
+}
+
+impl History {
+    pub(crate) fn new(broker: Broker, store: Store) -> Self {
+        Self { broker, store }
+    }
+}
+
+impl Answers for History {
+    type Question = HistoryRequest;
+    type Reply = HistoryAnswer;
+    const ROLE: &'static str = "history";
+
+    async fn answer(&self, request: HistoryRequest) -> Answer<HistoryAnswer> {
+        // The tail first: what is persisted meanwhile is in both, and counted once.
+        let tail = newest(&Tail::read(&self.broker, &self.store, &request.channel_id).await?, &request);
+        let page = self.page(&request, tail).await.map_err(|error| unavailable(&error))?;
+        Ok(within_bytes(page, &request.range))
+    }
+}
+
+impl History {
+    async fn page(
+        &self,
+        request: &HistoryRequest,
+        tail: Vec<PlacedMessage>,
+    ) -> Result<HistoryAnswer, StoreError> {
+        let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+        match &request.range {
+            HistoryRange::Newest => self.back(request, tail, limit).await,
+            HistoryRange::Before(bound) => {
+                let tail = tail.into_iter().filter(|message| is_before(&message.position, bound)).collect();
+                self.back(request, tail, limit).await
+            }
+            HistoryRange::After(bound) => {
+                let tail = tail.into_iter().filter(|message| is_before(bound, &message.position)).collect();
+                self.forth(request, tail, limit).await
+            }
+            HistoryRange::Around(id) => {
+                let lately = tail.iter().position(|message| {
+                    let read = serde_json::from_str::<protocol::message::Message>(message.message.get());
+                    read.is_ok_and(|message| message.id == *id)
+                });
+                match lately {
+                    Some(at) => self.around_tail(request, tail, at).await,
+                    None => {
+                        let page = self.store.history(request).await?;
+                        if page.messages.is_empty() { Ok(page) } else { Ok(appended(page, tail, limit)) }
+                    }
+                }
+            }
+        }
+    }
+
+    /// The newest messages of store and tail within the range.
+    async fn back(
+        &self,
+        request: &HistoryRequest,
+        tail: Vec<PlacedMessage>,
+        limit: usize,
+    ) -> Result<HistoryAnswer, StoreError> {
+        let stored = self.store.history(request).await?;
+        let mut page = HistoryAnswer { more: stored.more, messages: merged(stored.messages, tail) };
+        let surplus = page.messages.len().saturating_sub(limit);
+        page.messages.drain(..surplus);
+        page.more |= surplus > 0;
+        Ok(page)
+    }
+
+    /// The oldest messages of store and tail within the range.
+    async fn forth(
+        &self,
+        request: &HistoryRequest,
+        tail: Vec<PlacedMessage>,
+        limit: usize,
+    ) -> Result<HistoryAnswer, StoreError> {
+        let stored = self.store.history(request).await?;
+        Ok(appended(stored, tail, limit))
+    }
+
+    /// A message that only the log has, with its neighbours in log and store.
+    async fn around_tail(
+        &self,
+        request: &HistoryRequest,
+        tail: Vec<PlacedMessage>,
+        at: usize,
+    ) -> Result<HistoryAnswer, StoreError> {
+        let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
+        let bound = tail[at].position.clone();
+        let (before, from): (Vec<_>, Vec<_>) =
+            tail.into_iter().partition(|message| is_before(&message.position, &bound));
+        let wanted = (limit - 1) / 2;
+        let older = HistoryRequest { range: HistoryRange::Before(bound), ..request.clone() };
+        let mut page = self.back(&older, before, wanted).await?;
+        let room = limit - page.messages.len();
+        page.more |= from.len() > room;
+        page.messages.extend(from.into_iter().take(room));
+        Ok(page)
+    }
+}
+
+/// Takes the messages of a tail that a request asks for.
+fn newest(tail: &Tail, request: &HistoryRequest) -> Vec<PlacedMessage> {
+    let wanted = |fact: &Fact| match (fact, &request.thread_id) {
+        (Fact::Message(_), None) => true,
+        (Fact::Message(message), Some(thread)) => {
+            message.id == *thread || message.thread_id.as_ref() == Some(thread)
+        }
+        _ => false,
+    };
+    let facts = tail.facts().filter(|(_, _, fact)| wanted(fact));
+    facts
+        .map(|(position, envelope, _)| PlacedMessage {
+            position: position.clone(),
+            message: envelope.body.clone(),
+        })
+        .collect()
+}
+
+/// Puts the tail behind what is stored; what was persisted since the tail was read is in both.
+fn merged(mut stored: Vec<PlacedMessage>, tail: Vec<PlacedMessage>) -> Vec<PlacedMessage> {
+    let last = stored.last().map(|message| message.position.clone());
+    let newer = tail
+        .into_iter()
+        .filter(|message| last.as_ref().is_none_or(|last| is_before(last, &message.position)));
+    stored.extend(newer);
+    stored
+}
+
+/// Fills a page that ends where the store ends with the tail.
+fn appended(page: HistoryAnswer, tail: Vec<PlacedMessage>, limit: usize) -> HistoryAnswer {
+    // A full page of the store ends before the tail begins.
+    if page.more && page.messages.len() >= limit {
+        return page;
+    }
+    let more = page.more;
+    let mut messages = merged(page.messages, tail);
+    let more = more || messages.len() > limit;
+    messages.truncate(limit);
+    HistoryAnswer { messages, more }
+}
+
+fn is_before(a: &Position, b: &Position) -> bool {
+    (&a.epoch, a.seq) < (&b.epoch, b.seq)
+}
+
+/// Cuts a page to what one frame may hold: at the end that the client asks on from.
+fn within_bytes(mut page: HistoryAnswer, range: &HistoryRange) -> HistoryAnswer {
+    let forth = matches!(range, HistoryRange::After(_));
+    let sizes = page.messages.iter().map(|message| message.message.get().len() + 128);
+    let ordered: Vec<usize> = if forth { sizes.collect() } else { sizes.rev().collect() };
+    let mut bytes = 0;
+    let fitting = ordered.iter().take_while(|size| {
+        bytes += **size;
+        bytes <= PAGE_BYTES_MAX
+    });
+    let keep = fitting.count().max(1);
+    if keep < page.messages.len() {
+        page.more = true;
+        if forth {
+            page.messages.truncate(keep);
+        } else {
+            page.messages.drain(..page.messages.len() - keep);
+        }
+    }
+    page
+}

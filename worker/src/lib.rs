@@ -1,0 +1,19 @@
+//! Worker: whatever needs state. One binary, roles chosen by configuration; only workers open a store.
+//!
+//! `consumer` is the one loop over the log, `persistence` what it feeds; `directory`, `history` and `commands`
+//! answer requests through `serving`. Architecture Invariant: handlers are idempotent and acknowledge after the
+//! write.
+
+mod commands;
+mod config;
+mod consumer;
+mod directory;
+mod history;
+mod metrics;
+mod persistence;
+mod serving;
+mod start;
+mod tail;
+
+pub use config::{Config, Role};
+pub use start::{CaughtUpError, StartError, caught_up, start};

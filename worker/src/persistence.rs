@@ -1,0 +1,48 @@
+//! The log's events become rows of the store.
+
+use crate::consumer::{Handler, HandlerError};
+use broker::Delivery;
+use protocol::envelope::{Envelope, Logged};
+use store::{Event, Store};
+
+pub(crate) struct Persistence {
+    store: Store,
+}
+
+impl Persistence {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
+    }
+}
+
+impl Handler for Persistence {
+    const ROLE: &'static str = "persistence";
+
+    async fn handle(&self, batch: &[Delivery]) -> Result<(), HandlerError> {
+        let events: Vec<Event> = batch.iter().filter_map(event).collect();
+        let count = events.len() as u64;
+        self.store.apply(events).await?;
+        metrics::counter!(crate::metrics::PERSISTED).increment(count);
+        Ok(())
+    }
+}
+
+/// Reads a delivery. What no release can read must not stop everything behind it; the log keeps it.
+fn event(delivery: &Delivery) -> Option<Event> {
+    let readable = Envelope::decode(&delivery.entry.envelope).and_then(|envelope| {
+        envelope.fact()?;
+        Ok(envelope)
+    });
+    match readable {
+        Ok(envelope) => {
+            let logged = Logged { seq: delivery.entry.seq, prev: delivery.prev, envelope };
+            Some(Event { epoch: delivery.epoch.clone(), logged })
+        }
+        Err(error) => {
+            metrics::counter!(crate::metrics::SKIPPED).increment(1);
+            let (channel, seq) = (&delivery.entry.channel, delivery.entry.seq);
+            tracing::error!(%error, %channel, seq, "an entry of the log cannot be read; it is skipped");
+            None
+        }
+    }
+}
