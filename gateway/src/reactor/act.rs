@@ -12,7 +12,8 @@ use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 
 impl Reactor {
-    /// Lets a session decide and does what it says, until nothing more follows. Nothing is written yet.
+    /// Lets a session decide and does what it says, until nothing more follows. Nothing is written yet: whoever
+    /// calls this flushes the connection, or marks it dirty inside a turn.
     pub(super) fn decide(self: &Rc<Self>, connection: &Rc<Connection>, input: Input) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
@@ -25,7 +26,7 @@ impl Reactor {
 
     fn act(self: &Rc<Self>, connection: &Rc<Connection>, action: Action, inputs: &mut VecDeque<Input>) {
         match action {
-            Action::Send(frame) => self.send(connection, &frame),
+            Action::Send(frame) => Self::send(connection, &frame),
             Action::Verify { token, resume } => {
                 let outcome = self.verify_token(&token.0).map_err(|error| error.close_code());
                 inputs.push_back(Input::Verified { outcome, resume });
@@ -54,11 +55,10 @@ impl Reactor {
         }
     }
 
-    fn send(self: &Rc<Self>, connection: &Rc<Connection>, frame: &ServerFrame) {
+    fn send(connection: &Connection, frame: &ServerFrame) {
         match frame.encode(connection.form) {
             Ok(Some(json)) if connection.life.get() == Life::Open => {
                 connection.outbox.borrow_mut().push_answer(encoder::text(&json));
-                self.mark_dirty(connection);
             }
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "a frame cannot be encoded"),

@@ -170,6 +170,8 @@ impl Reactor {
         }
     }
 
+    /// Puts a socket on the list that the end of this turn writes to. Only inside a turn of [`Self::run`]: the
+    /// list keeps the socket open.
     fn mark_dirty(&self, connection: &Rc<Connection>) {
         if !connection.dirty.replace(true) {
             self.dirty.borrow_mut().push(connection.clone());
@@ -214,9 +216,11 @@ impl Reactor {
         connection.wake();
     }
 
-    /// Forgets a connection whose socket has nothing more to give or take.
+    /// Forgets a connection whose socket has nothing more to give or take. The client sees the end now, even
+    /// while a call that is out still holds the connection.
     pub(crate) fn end(self: &Rc<Self>, connection: &Rc<Connection>) {
         if connection.life.replace(Life::Gone) != Life::Gone {
+            connection.end_writing();
             self.decide(connection, Input::Gone);
             self.connections.borrow_mut().remove(&connection.id);
             connection.wake();

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Installs what the tests need and a fresh machine lacks, pinned, into .tools/ (Debian's packages: into the
+# system). Run again it only looks. Usage: deploy/tools/setup.sh [chromium] [strace] [cargo-deny] [python]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+CARGO_DENY=0.20.2
+TOOLS=$PWD/.tools
+mkdir -p "$TOOLS/bin"
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { say "$*" >&2; exit 1; }
+
+# debian PACKAGE COMMAND: Debian's package, unless the command is there.
+debian() {
+    command -v "$2" >/dev/null && return
+    command -v apt-get >/dev/null || fail "$2 is missing and there is no apt-get to install it with"
+    local as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    say "installing $1"
+    if [ ! -e "$TOOLS/apt-updated" ]; then
+        "${as_root[@]}" apt-get update -qq
+        touch "$TOOLS/apt-updated"
+    fi
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null
+    command -v "$2" >/dev/null || fail "$1 is installed, but $2 is not there"
+}
+
+chromium() {
+    debian chromium chromium
+    fc-list 2>/dev/null | grep -qi emoji || debian_font
+}
+
+debian_font() {
+    local as_root=()
+    [ "$(id -u)" = 0 ] || as_root=(sudo)
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq fontconfig fonts-noto-color-emoji fonts-dejavu-core >/dev/null
+}
+
+strace() { debian strace strace; }
+
+cargo_deny() {
+    [ "$("$TOOLS/bin/cargo-deny" --version 2>/dev/null)" = "cargo-deny $CARGO_DENY" ] && return
+    say "installing cargo-deny $CARGO_DENY (takes some minutes once)"
+    # A tool's own speed matters less than the time to build it.
+    CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 \
+        cargo install --quiet --locked --root "$TOOLS" "cargo-deny@$CARGO_DENY"
+}
+
+python() {
+    local wanted=deploy/standalone/tests/python/requirements.txt
+    local stamp=$TOOLS/python/requirements.txt
+    cmp -s "$wanted" "$stamp" && return
+    say "installing the Python side of the tests"
+    rm -rf "$TOOLS/python"
+    python3 -m venv "$TOOLS/python"
+    "$TOOLS/python/bin/python" -m pip install --quiet --disable-pip-version-check --requirement "$wanted"
+    cp "$wanted" "$stamp"
+}
+
+for what in "$@"; do
+    case $what in
+        chromium | strace | python) "$what" ;;
+        cargo-deny) cargo_deny ;;
+        *) fail "unknown part: $what" ;;
+    esac
+done
