@@ -54,7 +54,7 @@ pub fn decode(json: &str, form: Form) -> Decoded {
     let kind = head.kind.map_or("null", RawValue::get);
     let frame = match serde_json::from_str::<Cow<'_, str>>(kind) {
         Ok(kind) => decode_typed(&kind, json, form),
-        Err(_) => Err(unknown_type(if kind == "null" { "None" } else { kind })),
+        Err(_) => Err(FrameError::unknown(if kind == "null" { "None" } else { kind })),
     };
     Decoded { reference, frame }
 }
@@ -75,14 +75,6 @@ fn read_head(json: &str) -> Result<Head<'_>, FrameError> {
 
 fn not_json() -> FrameError {
     FrameError::new(ErrorCode::InvalidJson, ErrorCode::InvalidJson.text())
-}
-
-/// Characters of an unknown type that are said back. Chosen: nobody's own name for a type is longer.
-const ECHO_CHARS_MAX: usize = 64;
-
-fn unknown_type(kind: &str) -> FrameError {
-    let shown: String = kind.chars().take(ECHO_CHARS_MAX).collect();
-    FrameError::new(ErrorCode::UnknownType, format!("Unknown message type: {shown}"))
 }
 
 /// Writes a logged event as the frame that sockets of this form get; `None` when the form has no such frame.

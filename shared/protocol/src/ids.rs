@@ -136,7 +136,16 @@ pub struct Position {
     /// The life of the log that `seq` belongs to.
     pub epoch: Epoch,
     /// The broker's number; 0 lies before the first event.
+    #[serde(deserialize_with = "safe_seq")]
     pub seq: Seq,
+}
+
+/// Largest integer that every client's number type holds: RFC 8259 section 6.
+const SEQ_MAX: Seq = (1 << 53) - 1;
+
+fn safe_seq<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Seq, D::Error> {
+    let seq = Seq::deserialize(deserializer)?;
+    if seq > SEQ_MAX { Err(serde::de::Error::custom("seq is above 2^53 - 1")) } else { Ok(seq) }
 }
 
 #[cfg(test)]

@@ -73,20 +73,43 @@ impl PartialEq for Metadata {
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        check_metadata(raw.get()).map_err(serde::de::Error::custom)?;
-        Ok(Self(raw))
+        Self::check(raw).map_err(serde::de::Error::custom)
     }
 }
 
-fn check_metadata(json: &str) -> Result<(), &'static str> {
-    if json.len() > limits::METADATA_BYTES_MAX {
-        return Err("metadata is too large");
+/// Why a value is no metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum MetadataError {
+    /// More than [`limits::METADATA_BYTES_MAX`].
+    #[error("metadata is too large")]
+    TooLarge,
+    /// No JSON object, or one with text that no other format could carry.
+    #[error("metadata is not an object")]
+    NotAnObject,
+    /// More than [`limits::METADATA_LEVELS_MAX`].
+    #[error("metadata is nested too deeply")]
+    TooDeep,
+}
+
+impl Metadata {
+    /// Takes a value as metadata, as written.
+    ///
+    /// # Errors
+    /// [`MetadataError`] when the value is none.
+    pub fn check(raw: Box<RawValue>) -> Result<Self, MetadataError> {
+        let json = raw.get();
+        if json.len() > limits::METADATA_BYTES_MAX {
+            return Err(MetadataError::TooLarge);
+        }
+        // Parsed whole, since a raw value may hold escapes that no later transcoding could read.
+        let object: serde_json::Map<_, _> =
+            serde_json::from_str(json).map_err(|_| MetadataError::NotAnObject)?;
+        let deepest = object.values().map(levels).max().unwrap_or(0) + 1;
+        if deepest > limits::METADATA_LEVELS_MAX {
+            return Err(MetadataError::TooDeep);
+        }
+        Ok(Self(raw))
     }
-    // Parsed whole, since a raw value may hold escapes that no later transcoding could read.
-    let object: serde_json::Map<_, _> =
-        serde_json::from_str(json).map_err(|_| "metadata is not an object")?;
-    let deepest = object.values().map(levels).max().unwrap_or(0) + 1;
-    if deepest > limits::METADATA_LEVELS_MAX { Err("metadata is nested too deeply") } else { Ok(()) }
 }
 
 fn levels(value: &serde_json::Value) -> usize {

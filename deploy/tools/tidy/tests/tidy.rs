@@ -1,6 +1,9 @@
 //! What a compiler does not check: the length of files, which way dependencies point, that samples are valid.
 
+#![allow(clippy::expect_used, reason = "a test says what it expects by failing")]
+
 use cargo_metadata::{DependencyKind, MetadataCommand};
+use runtime::config::{Reader, Settings, Source};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -45,6 +48,28 @@ fn source_files_are_short_enough_to_read() {
         }
     }
     assert!(long.is_empty(), "split by subject:\n{}", long.join("\n"));
+}
+
+#[test]
+fn sample_configurations_are_understood() {
+    let samples: Vec<_> = files()
+        .into_iter()
+        .filter(|path| path.starts_with("deploy/config/") && path.ends_with(".toml"))
+        .collect();
+    assert!(!samples.is_empty(), "there is at least one sample");
+    for path in samples {
+        let text = std::fs::read_to_string(root().join(&path)).expect("a sample is UTF-8");
+        // A sample holds no secret; whoever runs it gives one in the environment.
+        let secret = [("SECRET_KEY".to_owned(), "a-key-that-is-given-by-the-operator".to_owned())];
+        let source = Source::from_parts(Some(&text), &[], &secret).expect("a sample is TOML");
+        let mut reader = Reader::new(source);
+        let settings = Settings::read(&mut reader);
+        let _gateway = gateway::Config::read(&mut reader, &settings);
+        let _worker = worker::Config::read(&mut reader);
+        if let Err(faults) = reader.finish() {
+            panic!("{path}: {faults}");
+        }
+    }
 }
 
 #[test]

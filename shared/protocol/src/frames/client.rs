@@ -95,10 +95,14 @@ impl FrameError {
         Self::new(ErrorCode::Unsupported, format!("Not supported by this server yet: {what}"))
     }
 
-    fn unknown(kind: &str) -> Self {
-        Self::new(ErrorCode::UnknownType, format!("Unknown message type: {kind}"))
+    pub(crate) fn unknown(kind: &str) -> Self {
+        let shown: String = kind.chars().take(ECHO_CHARS_MAX).collect();
+        Self::new(ErrorCode::UnknownType, format!("Unknown message type: {shown}"))
     }
 }
+
+/// Characters of an unknown type that are said back. Chosen: nobody's own name for a type is longer.
+const ECHO_CHARS_MAX: usize = 64;
 
 /// Names of the protocol page that this release answers with `unsupported`.
 const LATER: &[&str] = &[

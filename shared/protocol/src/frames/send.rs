@@ -4,9 +4,10 @@ use super::client::FrameError;
 use crate::claims::UserIdClaim;
 use crate::ids::{ChannelId, ClientMsgId, MessageId, UserId};
 use crate::limits;
-use crate::message::{Message, MessageType, Metadata, Priority, Sender};
+use crate::message::{Message, MessageType, Metadata, MetadataError, Priority, Sender};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use xxhash_rust::xxh3::Xxh3;
 
 /// A checked `send_message`: content is stripped and within its limits.
@@ -35,8 +36,8 @@ pub(super) struct Written {
     content: Option<String>,
     message_type: Option<MessageType>,
     priority: Option<Priority>,
-    #[serde(default, deserialize_with = "metadata_or_null")]
-    metadata: Option<Metadata>,
+    #[serde(default, deserialize_with = "raw_or_null")]
+    metadata: Option<Box<RawValue>>,
     reply_to: Option<MessageId>,
     client_msg_id: Option<ClientMsgId>,
     retry: Option<bool>,
@@ -49,13 +50,9 @@ pub(super) struct Written {
 }
 
 /// A raw value cannot sit behind an ordinary `Option`: it would take `null` for a value.
-fn metadata_or_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Metadata>, D::Error> {
-    use serde::de::Error;
-    let raw = Box::<serde_json::value::RawValue>::deserialize(deserializer)?;
-    if raw.get() == "null" {
-        return Ok(None);
-    }
-    serde_json::from_str(raw.get()).map(Some).map_err(D::Error::custom)
+fn raw_or_null<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(if raw.get() == "null" { None } else { Some(raw) })
 }
 
 const REQUIRED: &str = "Channel ID and content are required";
@@ -87,7 +84,7 @@ impl Written {
             content: content.to_owned(),
             message_type: self.message_type.unwrap_or_default(),
             priority: self.priority.unwrap_or_default(),
-            metadata: self.metadata.unwrap_or_default(),
+            metadata: metadata(self.metadata)?,
             reply_to: self.reply_to,
             client_msg_id: self.client_msg_id,
             retry: self.retry.unwrap_or_default(),
@@ -108,6 +105,18 @@ impl Written {
             _ => Err(FrameError::invalid("latitude")),
         }
     }
+}
+
+fn metadata(written: Option<Box<RawValue>>) -> Result<Metadata, FrameError> {
+    written.map_or_else(
+        || Ok(Metadata::default()),
+        |raw| {
+            Metadata::check(raw).map_err(|error| match error {
+                MetadataError::TooLarge | MetadataError::TooDeep => FrameError::too_large("metadata"),
+                MetadataError::NotAnObject => FrameError::invalid("metadata"),
+            })
+        },
+    )
 }
 
 fn mentioned(written: Option<Vec<UserIdClaim>>) -> Result<Vec<UserId>, FrameError> {

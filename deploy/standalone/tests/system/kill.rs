@@ -1,0 +1,121 @@
+//! `kill -9` loses nothing that was acknowledged, repeats nothing and reorders nothing.
+
+use crate::client::Client;
+use crate::kill_client::{CHANNELS, Phase, Record, Writer};
+use crate::server::Server;
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+use tokio::sync::watch;
+
+const CLIENTS: usize = 20;
+const ROUNDS: usize = 5;
+
+/// How long everything together may take.
+const DEADLINE: Duration = Duration::from_secs(240);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_message_survives_kills_exactly_once_and_in_order() {
+    tokio::time::timeout(DEADLINE, kills()).await.expect("the kill test takes too long");
+}
+
+async fn kills() {
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Server::start(data.path());
+    let listen = server.listen;
+    let (phase, phases) = watch::channel(Phase::Write);
+    let mut progress = Vec::new();
+    let mut clients = Vec::new();
+    for number in 0..CLIENTS {
+        let (writer, acked) = Writer::new(number, listen, phases.clone());
+        progress.push(acked);
+        clients.push(tokio::spawn(writer.run()));
+    }
+    for _ in 0..ROUNDS {
+        everybody_goes_on(&mut progress).await;
+        tokio::time::sleep(random_time()).await;
+        server.kill();
+        server = Server::start_again(data.path(), listen);
+    }
+    everybody_goes_on(&mut progress).await;
+    phase.send_replace(Phase::Finish);
+    let (mut reader, _) = Client::open(listen, "safety-1").await;
+    let history = settled_history(&mut reader).await;
+    let heads = history.iter().map(|(id, log)| (id.clone(), *log.keys().last().unwrap())).collect();
+    phase.send_replace(Phase::Until(heads));
+    let mut total = 0;
+    for client in clients {
+        let record = client.await.unwrap();
+        assert_eq!(record.resumed, ROUNDS);
+        total += record.acked.len();
+        judge(&record, &history);
+    }
+    assert!(total > CLIENTS * ROUNDS, "the clients hardly wrote: {total}");
+    server.terminate();
+    assert!(server.wait().success());
+}
+
+/// Waits until each client had another acknowledgement.
+async fn everybody_goes_on(progress: &mut [watch::Receiver<usize>]) {
+    for acked in progress {
+        acked.mark_unchanged();
+        acked.changed().await.expect("a client has failed");
+    }
+}
+
+/// When a kill comes: any time between at once and 600 ms.
+fn random_time() -> Duration {
+    let mut byte = [0];
+    getrandom::fill(&mut byte).unwrap();
+    Duration::from_millis(u64::from(byte[0]) * 600 / 255)
+}
+
+type History = HashMap<String, BTreeMap<u64, String>>;
+
+/// The whole history, as soon as it says the same twice: what was out when writing ended is then in it.
+async fn settled_history(reader: &mut Client) -> History {
+    let mut before = History::new();
+    loop {
+        let now = read_history(reader).await;
+        if now == before {
+            return now;
+        }
+        before = now;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+}
+
+async fn read_history(reader: &mut Client) -> History {
+    let mut history = History::new();
+    for channel in CHANNELS {
+        let messages = reader.whole_history(channel).await;
+        let count = messages.len();
+        let log: BTreeMap<_, _> = messages
+            .iter()
+            .map(|one| (one["seq"].as_u64().unwrap(), one["content"].as_str().unwrap().to_owned()))
+            .collect();
+        assert_eq!(log.len(), count, "no seq twice in {channel}");
+        assert!(messages.is_sorted_by_key(|one| one["seq"].as_u64()), "history is ascending");
+        history.insert(channel.to_owned(), log);
+    }
+    history
+}
+
+fn judge(record: &Record, history: &History) {
+    for (name, seq) in &record.acked {
+        let places: Vec<_> = history
+            .values()
+            .flat_map(|log| log.iter().filter(|(_, content)| *content == name))
+            .map(|(place, _)| *place)
+            .collect();
+        assert_eq!(places, [*seq], "{name} is in history exactly once, where its acknowledgement said");
+    }
+    assert!(record.acked.is_sorted_by_key(|(_, seq)| *seq), "acknowledgements are in the order of the log");
+    for (channel, log) in history {
+        let began = record.began[channel];
+        let seen = record.seen.get(channel).map(Vec::as_slice).unwrap_or_default();
+        let messages: Vec<_> = seen.iter().filter(|(_, name)| !name.is_empty()).cloned().collect();
+        let logged: Vec<_> =
+            log.iter().filter(|(seq, _)| **seq > began).map(|(seq, name)| (*seq, name.clone())).collect();
+        assert_eq!(messages, logged, "a client of {channel} saw each message once, in order");
+    }
+}

@@ -1,0 +1,212 @@
+//! A client that writes as fast as acknowledgements allow, is thrown out, comes back and resumes.
+
+use crate::client::{Arrival, Client};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_tungstenite::tungstenite::Error;
+
+/// The channels of a development system.
+pub(crate) const CHANNELS: [&str; 2] = ["general", "emergency"];
+
+/// Between two tries to connect.
+const AGAIN: Duration = Duration::from_millis(30);
+
+/// What the test tells its clients.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Phase {
+    /// Write.
+    Write,
+    /// Begin nothing more, finish what is out.
+    Finish,
+    /// End when the channels stand here.
+    Until(HashMap<String, u64>),
+}
+
+/// What a client saw.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    /// Name of the message and its seq, in the order of acknowledgements.
+    pub(crate) acked: Vec<(String, u64)>,
+    /// Per channel: each durable event's seq and message name (empty for other events), in the order they came.
+    pub(crate) seen: HashMap<String, Vec<(u64, String)>>,
+    /// Where each channel stood when the client first came.
+    pub(crate) began: HashMap<String, u64>,
+    /// How often it came back.
+    pub(crate) resumed: usize,
+}
+
+pub(crate) struct Writer {
+    pub(crate) user: &'static str,
+    pub(crate) number: usize,
+    pub(crate) listen: SocketAddr,
+    phase: watch::Receiver<Phase>,
+    /// Reports what it has acknowledged so far.
+    progress: watch::Sender<usize>,
+    record: Record,
+    epoch: String,
+    positions: HashMap<String, u64>,
+    /// The message that is out: its name and whether it was sent before.
+    pending: Option<(String, bool)>,
+    written: usize,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        number: usize,
+        listen: SocketAddr,
+        phase: watch::Receiver<Phase>,
+    ) -> (Self, watch::Receiver<usize>) {
+        let users = ["driver-1", "driver-2", "dispatcher-1", "safety-1"];
+        let (progress, seen) = watch::channel(0);
+        let writer = Self {
+            user: users[number % users.len()],
+            number,
+            listen,
+            phase,
+            progress,
+            record: Record::default(),
+            epoch: String::new(),
+            positions: HashMap::new(),
+            pending: None,
+            written: 0,
+        };
+        (writer, seen)
+    }
+
+    /// Runs until the channels stand where the test says that they end.
+    pub(crate) async fn run(mut self) -> Record {
+        loop {
+            match self.one_socket().await {
+                Ok(()) => return self.record,
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
+    }
+
+    async fn one_socket(&mut self) -> Result<(), Error> {
+        let arrival = if self.positions.is_empty() { Arrival::Fresh } else { Arrival::Resuming };
+        let mut client = Client::connect(self.listen, self.user, arrival).await?;
+        let first = client.receive().await?;
+        assert_eq!(first["type"], "connection_established", "{first}");
+        if arrival == Arrival::Fresh {
+            self.begin(&first);
+        } else {
+            self.catch_up(&mut client).await?;
+            self.record.resumed += 1;
+        }
+        if let Some((_, sent_before)) = &mut self.pending {
+            *sent_before = true;
+            self.write_pending(&mut client).await?;
+        }
+        let mut phase = self.phase.clone();
+        loop {
+            if self.pending.is_none() && *phase.borrow() == Phase::Write {
+                self.pending = Some((format!("w{}-{}", self.number, self.written), false));
+                self.written += 1;
+                self.write_pending(&mut client).await?;
+            }
+            if self.is_done(&phase.borrow()) {
+                return Ok(());
+            }
+            tokio::select! {
+                frame = client.receive() => self.take(&mut client, &frame?).await?,
+                changed = phase.changed() => changed.expect("the test outlives its clients"),
+            }
+        }
+    }
+
+    fn begin(&mut self, first: &Value) {
+        for channel in first["channels"].as_array().unwrap() {
+            let id = channel["channel_id"].as_str().unwrap().to_owned();
+            channel["epoch"].as_str().unwrap().clone_into(&mut self.epoch);
+            let seq = channel["seq"].as_u64().unwrap();
+            self.record.began.insert(id.clone(), seq);
+            self.positions.insert(id, seq);
+        }
+        assert_eq!(self.positions.len(), CHANNELS.len());
+    }
+
+    async fn catch_up(&mut self, client: &mut Client) -> Result<(), Error> {
+        self.resume(client, CHANNELS.to_vec()).await?;
+        loop {
+            let frame = client.receive().await?;
+            if frame["type"] == "resume_done" {
+                return Ok(());
+            }
+            self.take(client, &frame).await?;
+        }
+    }
+
+    async fn resume(&self, client: &mut Client, channels: Vec<&str>) -> Result<(), Error> {
+        let point = |id: &str| json!({"channel_id": id, "epoch": self.epoch, "seq": self.positions[id]});
+        let channels: Vec<_> = channels.into_iter().map(point).collect();
+        client.send(json!({"type": "resume", "channels": channels, "last": true})).await
+    }
+
+    async fn write_pending(&self, client: &mut Client) -> Result<(), Error> {
+        let Some((name, sent_before)) = &self.pending else { return Ok(()) };
+        let channel = CHANNELS[self.number / 4 % CHANNELS.len()];
+        client
+            .send(json!({"type": "send_message", "ref": name, "channel_id": channel, "content": name,
+                "client_msg_id": name, "retry": sent_before}))
+            .await
+    }
+
+    async fn take(&mut self, client: &mut Client, frame: &Value) -> Result<(), Error> {
+        match frame["type"].as_str().unwrap() {
+            "ack" => self.acked(frame),
+            "chat_message" | "member_added" | "member_removed" | "channel_updated" => self.see(frame),
+            "resumed" => {
+                assert_eq!(frame["reset"], false, "{frame}");
+                for event in frame["events"].as_array().unwrap() {
+                    self.see(event);
+                }
+                let id = frame["channel_id"].as_str().unwrap();
+                assert_eq!(frame["seq"], self.positions[id], "a page ends where its last event is");
+                if frame["more"] == true {
+                    self.resume(client, vec![id]).await?;
+                }
+            }
+            "error" => {
+                assert!(
+                    ["unavailable", "unknown_outcome"].contains(&frame["code"].as_str().unwrap()),
+                    "{frame}"
+                );
+                if let Some((_, sent_before)) = &mut self.pending {
+                    *sent_before = true;
+                }
+                tokio::time::sleep(AGAIN).await;
+                self.write_pending(client).await?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn acked(&mut self, frame: &Value) {
+        let (name, _) = self.pending.take().expect("only what is out is acknowledged");
+        assert_eq!((frame["ref"].as_str(), frame["client_msg_id"].as_str()), (Some(&*name), Some(&*name)));
+        self.record.acked.push((name, frame["seq"].as_u64().unwrap()));
+        self.progress.send_replace(self.record.acked.len());
+    }
+
+    /// Each event goes on exactly where the one before ended: neither gap nor repetition nor another order.
+    fn see(&mut self, event: &Value) {
+        let id = event["channel_id"].as_str().unwrap();
+        let position = self.positions.get_mut(id).expect("an event of a channel of mine");
+        assert_eq!((&event["epoch"], &event["prev"]), (&json!(self.epoch), &json!(*position)), "{event}");
+        let seq = event["seq"].as_u64().unwrap();
+        assert!(seq > *position, "{event}");
+        *position = seq;
+        let name = event["message"]["content"].as_str().unwrap_or_default();
+        self.record.seen.entry(id.to_owned()).or_default().push((seq, name.to_owned()));
+    }
+
+    fn is_done(&self, phase: &Phase) -> bool {
+        let Phase::Until(heads) = phase else { return false };
+        self.pending.is_none() && heads.iter().all(|(id, seq)| self.positions[id] >= *seq)
+    }
+}
