@@ -71,7 +71,7 @@ impl Commands {
             expect: None,
         };
         match self.broker.append(append).await.map_err(|error| error.code())? {
-            Appended::New { position, .. } => {
+            Appended::New { position } => {
                 Ok(CommandAnswer { position, message_id: envelope.message_id, duplicate: false })
             }
             Appended::Duplicate { position, entry } => {

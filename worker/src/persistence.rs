@@ -2,7 +2,8 @@
 
 use crate::consumer::{Handler, HandlerError};
 use broker::Delivery;
-use protocol::envelope::{Envelope, Logged};
+use protocol::envelope::Envelope;
+use protocol::ids::Position;
 use store::{Event, Store};
 
 pub(crate) struct Persistence {
@@ -35,8 +36,8 @@ fn event(delivery: &Delivery) -> Option<Event> {
     });
     match readable {
         Ok(envelope) => {
-            let logged = Logged { seq: delivery.entry.seq, prev: delivery.prev, envelope };
-            Some(Event { epoch: delivery.epoch.clone(), logged })
+            let position = Position { epoch: delivery.epoch.clone(), seq: delivery.entry.seq };
+            Some(Event { position, envelope })
         }
         Err(error) => {
             metrics::counter!(crate::metrics::SKIPPED).increment(1);

@@ -121,7 +121,7 @@ async fn append_to(broker: broker::Broker, append: Append) -> Answer<CommandAnsw
         .await
         .map_err(|error| error.code())?;
     match appended {
-        Appended::New { position, .. } => {
+        Appended::New { position } => {
             Ok(CommandAnswer { position, message_id: message.id, duplicate: false })
         }
         Appended::Duplicate { position, entry } => {

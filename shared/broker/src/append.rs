@@ -25,8 +25,6 @@ pub enum Appended {
     New {
         /// Where it stands.
         position: Position,
-        /// The channel's entry before it; 0 for none.
-        prev: Seq,
     },
     /// The same key was logged before; nothing was appended. A duplicate wins over `expect`.
     Duplicate {

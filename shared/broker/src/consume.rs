@@ -2,7 +2,7 @@
 
 use crate::embedded::EmbeddedConsumer;
 use crate::log::Entry;
-use protocol::ids::{Epoch, Seq};
+use protocol::ids::Epoch;
 use std::fmt;
 use std::time::Duration;
 
@@ -38,15 +38,13 @@ impl fmt::Display for Group {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DeliveryId(pub(crate) i64);
 
-/// An entry on its way to one member of a group.
+/// An entry on its way to one member of a group. It carries no `prev`: a NATS consumer is not told it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
     /// For the acknowledgement.
     pub id: DeliveryId,
     /// The life of the log.
     pub epoch: Epoch,
-    /// The channel's entry before it; 0 for none.
-    pub prev: Seq,
     /// What was logged.
     pub entry: Entry,
     /// How often it was delivered, this time included.

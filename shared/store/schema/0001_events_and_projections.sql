@@ -4,7 +4,6 @@ CREATE TABLE events (
     channel TEXT NOT NULL,
     epoch TEXT NOT NULL,
     seq INTEGER NOT NULL,
-    prev INTEGER NOT NULL,
     envelope BLOB NOT NULL
 );
 CREATE UNIQUE INDEX events_place ON events (channel, epoch, seq);

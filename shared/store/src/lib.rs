@@ -9,17 +9,17 @@ mod sqlite;
 pub use sqlite::{OpenError, Sqlite};
 
 use protocol::claims::Profile;
-use protocol::envelope::{Logged, Role};
-use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, UserId};
+use protocol::envelope::{Envelope, Role};
+use protocol::ids::{ChannelId, ClientMsgId, MessageId, Position, UserId};
 use protocol::requests::{HistoryAnswer, HistoryRequest, SessionAnswer};
 
-/// A logged event and the life of the log that it belongs to.
+/// A logged event and its place.
 #[derive(Debug, Clone)]
 pub struct Event {
-    /// The life of the log.
-    pub epoch: Epoch,
-    /// The event and its place.
-    pub logged: Logged,
+    /// Its place in its channel.
+    pub position: Position,
+    /// What happened.
+    pub envelope: Envelope,
 }
 
 /// Where a message stands and what it is part of.

@@ -106,8 +106,8 @@ impl Sharing {
         Self { floor, taken: floor, out: BTreeMap::new(), members: 0 }
     }
 
-    /// Takes a range of ids for a member: what must be delivered again first, else what nobody had yet.
-    /// Ids within the range that are not out (acknowledged meanwhile) are not delivered.
+    /// Takes an unbroken range of ids for a member: what must be delivered again first, else what nobody had
+    /// yet.
     fn take(
         &mut self,
         member: u64,
@@ -117,15 +117,17 @@ impl Sharing {
     ) -> Option<RangeInclusive<i64>> {
         let now = Instant::now();
         let again = |out: &Out| out.member.is_none() || out.until <= now;
-        let due: Vec<i64> =
-            self.out.iter().filter(|(_, out)| again(out)).map(|(id, _)| *id).take(max).collect();
-        if let (Some(first), Some(last)) = (due.first(), due.last()) {
-            for id in &due {
-                if let Some(out) = self.out.get_mut(id) {
-                    *out = Out { member: Some(member), until, attempts: out.attempts + 1 };
-                }
+        let mut due = self.out.iter_mut().filter(|(_, out)| again(out)).peekable();
+        if let Some(first) = due.peek().map(|(id, _)| **id) {
+            let mut last = first;
+            // Only neighbours: what lies between others is acknowledged or still with its member.
+            for (id, out) in
+                due.zip(first..).take(max).take_while(|((id, _), next)| *id == next).map(|(due, _)| due)
+            {
+                *out = Out { member: Some(member), until, attempts: out.attempts + 1 };
+                last = *id;
             }
-            return Some(*first..=*last);
+            return Some(first..=last);
         }
         let first = self.taken + 1;
         let last = committed.min(self.taken.saturating_add(i64::try_from(max).unwrap_or(i64::MAX)));
@@ -192,7 +194,7 @@ impl EmbeddedConsumer {
         let mine = |row: Row| {
             let out = sharing.out.get(&row.id).filter(|out| out.member == Some(self.member))?;
             let (id, epoch) = (DeliveryId(row.id), self.epoch.clone());
-            Some(Delivery { id, epoch, prev: row.prev, entry: row.entry, attempts: out.attempts })
+            Some(Delivery { id, epoch, entry: row.entry, attempts: out.attempts })
         };
         Ok(rows.into_iter().filter_map(mine).collect())
     }

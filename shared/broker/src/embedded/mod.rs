@@ -76,6 +76,9 @@ pub enum OpenError {
         /// What this release writes.
         known: i64,
     },
+    /// The system gives no thread.
+    #[error("no thread for the log: {0}")]
+    Thread(std::io::Error),
     /// SQLite cannot open or read it.
     #[error("log cannot be opened")]
     Sqlite(#[from] rusqlite::Error),
@@ -126,14 +129,15 @@ impl Embedded {
         let state = schema::load(&connection, options.dedup_window)?;
         let heads = Arc::new(Heads(Mutex::new(state.heads.clone())));
         let subscribers = Arc::new(Subscribers::new(state.epoch.clone(), options.live_queue));
-        let readers = Readers::start(&file, heads.clone())?;
+        let readers = Readers::start(&file, &heads)?;
         let committed = watch::Sender::new(state.last_id);
         let groups =
             Groups::new(&connection, &state, committed.subscribe(), readers.clone(), options.ack_wait)?;
         let epoch = state.epoch.clone();
         let published =
             writer::Published { heads: heads.clone(), subscribers: subscribers.clone(), committed };
-        let writer = Writer::start(connection, state, published, options.dedup_window);
+        let writer =
+            Writer::start(connection, state, published, options.dedup_window).map_err(OpenError::Thread)?;
         let stopped = watch::Sender::new(false);
         let subjects = Subjects::default();
         let inner =

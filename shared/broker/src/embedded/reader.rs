@@ -1,6 +1,6 @@
 //! Threads that read the log beside the writer.
 
-use super::{Heads, schema};
+use super::{Heads, OpenError, schema};
 use crate::log::{Entry, LogPage, ReadError, ReadLimit};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
@@ -42,17 +42,19 @@ enum Job {
 /// An entry with what consumers need beside it.
 pub(super) struct Row {
     pub(super) id: i64,
-    pub(super) prev: Seq,
     pub(super) entry: Entry,
 }
 
 impl Readers {
     /// Starts the threads, each with a connection of its own; they end with the last clone of this.
-    pub(super) fn start(file: &Path, heads: Arc<Heads>) -> Result<Self, rusqlite::Error> {
+    pub(super) fn start(file: &Path, heads: &Arc<Heads>) -> Result<Self, OpenError> {
         let (jobs, queue) = crossbeam_channel::bounded(QUEUE);
-        for _ in 0..THREADS {
+        for n in 0..THREADS {
             let (connection, queue, heads) = (schema::open_reader(file)?, queue.clone(), heads.clone());
-            thread::spawn(move || serve(&connection, &queue, &heads));
+            thread::Builder::new()
+                .name(format!("log-reader-{n}"))
+                .spawn(move || serve(&connection, &queue, &heads))
+                .map_err(OpenError::Thread)?;
         }
         Ok(Self { jobs, stopped: Arc::default() })
     }
@@ -137,18 +139,16 @@ fn channel_page(
 }
 
 fn rows(connection: &Connection, from: i64, to: i64) -> Result<Vec<Row>, rusqlite::Error> {
-    let mut select = connection.prepare_cached(
-        "SELECT id, channel, seq, prev, payload FROM log WHERE id BETWEEN ?1 AND ?2 ORDER BY id",
-    )?;
+    let mut select = connection
+        .prepare_cached("SELECT id, channel, seq, payload FROM log WHERE id BETWEEN ?1 AND ?2 ORDER BY id")?;
     let mut found = select.query([from, to])?;
     let mut rows = Vec::new();
     while let Some(row) = found.next()? {
         let (id, channel): (i64, String) = (row.get(0)?, row.get(1)?);
-        let (seq, prev, envelope): (i64, i64, Vec<u8>) = (row.get(2)?, row.get(3)?, row.get(4)?);
+        let (seq, envelope): (i64, Vec<u8>) = (row.get(2)?, row.get(3)?);
         let channel = ChannelId::parse(&channel).map_err(|_| rusqlite::Error::InvalidQuery)?;
-        let unsigned = |number| Seq::try_from(number).unwrap_or_default();
-        let entry = Entry { channel, seq: unsigned(seq), envelope: Bytes::from(envelope) };
-        rows.push(Row { id, prev: unsigned(prev), entry });
+        let seq = Seq::try_from(seq).unwrap_or_default();
+        rows.push(Row { id, entry: Entry { channel, seq, envelope: Bytes::from(envelope) } });
     }
     Ok(rows)
 }

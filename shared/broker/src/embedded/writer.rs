@@ -81,7 +81,7 @@ impl Writer {
         state: State,
         published: Published,
         dedup_window: Duration,
-    ) -> Self {
+    ) -> std::io::Result<Self> {
         let (orders, queue) = crossbeam_channel::unbounded();
         let window_ms = u64::try_from(dedup_window.as_millis()).unwrap_or(u64::MAX);
         let scribe = Scribe {
@@ -93,8 +93,8 @@ impl Writer {
             company: 1.0,
             floors: HashMap::new(),
         };
-        thread::spawn(move || scribe.run(&queue));
-        Self { orders, places: Arc::new(Semaphore::new(QUEUE)), stopping: Arc::default() }
+        thread::Builder::new().name("log-writer".to_owned()).spawn(move || scribe.run(&queue))?;
+        Ok(Self { orders, places: Arc::new(Semaphore::new(QUEUE)), stopping: Arc::default() })
     }
 
     pub(super) async fn append(&self, append: Append) -> Result<Appended, AppendError> {
@@ -285,7 +285,7 @@ impl Scribe {
             prev: head,
             envelope: append.envelope.clone(),
         });
-        Ok(Appended::New { position: self.position(seq), prev: head })
+        Ok(Appended::New { position: self.position(seq) })
     }
 
     /// Reads the entry that a duplicate repeats; it may be of this very transaction.

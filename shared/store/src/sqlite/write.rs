@@ -11,17 +11,16 @@ use serde::Serialize;
 pub(super) fn apply(connection: &mut Connection, events: &[Event]) -> Result<(), StoreError> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     for event in events {
-        let bytes = event.logged.envelope.encode().map_err(|_| StoreError::Corrupt("envelope"))?;
+        let bytes = event.envelope.encode().map_err(|_| StoreError::Corrupt("envelope"))?;
         let new = transaction
             .prepare_cached(
-                "INSERT INTO events (channel, epoch, seq, prev, envelope) VALUES (?1, ?2, ?3, ?4, ?5)
+                "INSERT INTO events (channel, epoch, seq, envelope) VALUES (?1, ?2, ?3, ?4)
                  ON CONFLICT (channel, epoch, seq) DO NOTHING",
             )?
             .execute(params![
-                event.logged.envelope.channel_id.as_str(),
-                event.epoch.as_str(),
-                event.logged.seq,
-                event.logged.prev,
+                event.envelope.channel_id.as_str(),
+                event.position.epoch.as_str(),
+                event.position.seq,
                 bytes,
             ])?;
         // An event that is here already had its consequences in the same transaction.
@@ -33,7 +32,7 @@ pub(super) fn apply(connection: &mut Connection, events: &[Event]) -> Result<(),
 }
 
 fn project(transaction: &Transaction<'_>, event: &Event) -> Result<(), StoreError> {
-    let envelope = &event.logged.envelope;
+    let envelope = &event.envelope;
     match envelope.fact().map_err(|_| StoreError::Corrupt("event"))? {
         Fact::Message(message) => write_message(transaction, event, &message),
         Fact::ChannelUpdated(facts) => write_channel(transaction, event, &facts),
@@ -43,7 +42,7 @@ fn project(transaction: &Transaction<'_>, event: &Event) -> Result<(), StoreErro
 }
 
 fn write_message(transaction: &Transaction<'_>, event: &Event, message: &Message) -> Result<(), StoreError> {
-    let Envelope { channel_id, by, client_msg_id, content_hash, body, .. } = &event.logged.envelope;
+    let Envelope { channel_id, by, client_msg_id, content_hash, body, .. } = &event.envelope;
     transaction
         .prepare_cached(
             "INSERT INTO messages (id, channel, epoch, seq, sender, client_msg_id, content_hash, thread, body)
@@ -52,8 +51,8 @@ fn write_message(transaction: &Transaction<'_>, event: &Event, message: &Message
         .execute(params![
             message.id.as_str(),
             channel_id.as_str(),
-            event.epoch.as_str(),
-            event.logged.seq,
+            event.position.epoch.as_str(),
+            event.position.seq,
             by.as_str(),
             client_msg_id.as_ref().map(protocol::ids::ClientMsgId::as_str),
             content_hash,
@@ -76,9 +75,9 @@ fn write_channel(
              WHERE (excluded.epoch, excluded.seq) > (epoch, seq)",
         )?
         .execute(params![
-            event.logged.envelope.channel_id.as_str(),
-            event.epoch.as_str(),
-            event.logged.seq,
+            event.envelope.channel_id.as_str(),
+            event.position.epoch.as_str(),
+            event.position.seq,
             facts.name,
             word(&facts.channel_type)?,
         ])?;
@@ -99,10 +98,10 @@ fn write_member(
              WHERE (excluded.epoch, excluded.seq) > (epoch, seq)",
         )?
         .execute(params![
-            event.logged.envelope.channel_id.as_str(),
+            event.envelope.channel_id.as_str(),
             facts.user.id.as_str(),
-            event.epoch.as_str(),
-            event.logged.seq,
+            event.position.epoch.as_str(),
+            event.position.seq,
             active,
             word(&facts.role)?,
         ])?;
