@@ -83,7 +83,8 @@ impl Consumer {
         }
     }
 
-    /// Acknowledges entries. It survives a clean stop; after a crash the last second's may come again.
+    /// Acknowledges entries. Up to the first one that is not acknowledged it survives a clean stop; what lies
+    /// behind that one, and after a crash the last second's, may come again.
     pub async fn ack(&mut self, ids: &[DeliveryId]) {
         match self {
             Self::Embedded(consumer) => consumer.ack(ids),

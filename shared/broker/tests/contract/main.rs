@@ -1,0 +1,77 @@
+//! What every adapter must do. An adapter joins by a [`world::World`] of its own; the behaviours do not change.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test says what it expects by failing, and owns its tasks"
+)]
+
+mod consuming;
+mod duplicates;
+mod live;
+mod log;
+mod requests;
+mod world;
+
+/// Runs each behaviour on each adapter.
+macro_rules! contract {
+    ($($module:ident { $($behaviour:ident,)* })*) => {
+        mod embedded {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $behaviour() {
+                    crate::$module::$behaviour(&crate::world::Embedded::new()).await;
+                })*
+            })*
+        }
+    };
+}
+
+contract! {
+    log {
+        positions_rise_and_name_one_life,
+        channels_of_a_shard_share_a_counter,
+        entries_and_life_survive_a_restart,
+        ranges_are_ascending_and_bounded,
+        an_unknown_channel_is_empty,
+        many_writers_make_unbroken_chains,
+        an_envelope_above_the_limit_is_refused,
+        a_drained_broker_takes_nothing,
+    }
+    duplicates {
+        a_second_append_of_a_key_is_the_first_one,
+        two_appends_of_a_key_at_once_are_one,
+        a_key_is_remembered_across_a_restart,
+        a_key_is_forgotten_after_its_window,
+        an_expectation_holds_or_nothing_is_appended,
+        of_two_that_expect_the_same_one_wins,
+        a_duplicate_wins_over_an_expectation,
+    }
+    live {
+        every_append_is_heard_in_order,
+        subscribing_then_reading_the_head_leaves_no_gap,
+        other_slots_are_not_heard,
+        a_removed_slot_falls_silent,
+        an_ephemeral_event_is_heard_and_not_logged,
+        a_full_queue_says_that_something_was_lost,
+        a_drain_ends_subscribers,
+    }
+    consuming {
+        members_of_a_group_share_its_entries,
+        groups_do_not_know_each_other,
+        what_is_not_acknowledged_comes_again,
+        what_a_member_leaves_behind_goes_to_the_next,
+        a_redelivery_leaves_alone_what_another_has,
+        acknowledgements_survive_a_restart,
+        a_fetch_waits_for_the_first_entry,
+    }
+    requests {
+        a_request_is_answered,
+        servers_of_a_subject_share_its_requests,
+        nobody_serves,
+        a_late_answer_is_a_missed_deadline,
+        a_dropped_reply_is_told,
+        waiting_requests_are_bounded,
+        a_drain_ends_servers,
+    }
+}

@@ -1,0 +1,108 @@
+//! Requests and answers.
+
+use crate::world::{World, in_time, text};
+use broker::{Broker, RequestError, Server};
+use bytes::Bytes;
+use protocol::subjects::RequestSubject;
+use std::time::Duration;
+
+const SUBJECT: RequestSubject = RequestSubject::History;
+const LONG: Duration = Duration::from_secs(5);
+const SHORT: Duration = Duration::from_millis(100);
+
+async fn ask(broker: &Broker, question: &str, deadline: Duration) -> Result<String, RequestError> {
+    let payload = Bytes::copy_from_slice(question.as_bytes());
+    let answer = in_time("a request", broker.request(SUBJECT, payload, deadline)).await;
+    answer.map(|bytes| text(&bytes))
+}
+
+/// Answers everything with `name` and the question.
+fn serve(mut server: Server, name: &'static str) -> tokio::task::JoinHandle<usize> {
+    tokio::spawn(async move {
+        let mut served = 0;
+        while let Some(request) = server.next().await {
+            request.reply.send(Bytes::from(format!("{name}: {}", text(&request.payload))));
+            served += 1;
+        }
+        served
+    })
+}
+
+pub(crate) async fn a_request_is_answered(world: &impl World) {
+    let broker = world.open().await;
+    serve(broker.serve(SUBJECT).await.unwrap(), "a");
+    assert_eq!(ask(&broker, "how far?", LONG).await.unwrap(), "a: how far?");
+}
+
+pub(crate) async fn servers_of_a_subject_share_its_requests(world: &impl World) {
+    let broker = world.open().await;
+    let one = serve(broker.serve(SUBJECT).await.unwrap(), "a");
+    let other = serve(broker.serve(SUBJECT).await.unwrap(), "b");
+    let asked = (0..200).map(|n| {
+        let broker = broker.clone();
+        tokio::spawn(async move { ask(&broker, &n.to_string(), LONG).await.unwrap() })
+    });
+    for answer in asked.collect::<Vec<_>>() {
+        answer.await.unwrap();
+    }
+    broker.drain().await;
+    let (one, other) = (one.await.unwrap(), other.await.unwrap());
+    assert_eq!(one + other, 200, "each is served once");
+    assert!(one > 0 && other > 0, "both have work: {one} and {other}");
+}
+
+pub(crate) async fn nobody_serves(world: &impl World) {
+    let broker = world.open().await;
+    assert_eq!(ask(&broker, "anybody?", LONG).await, Err(RequestError::NoResponders));
+    drop(broker.serve(SUBJECT).await.unwrap());
+    assert_eq!(ask(&broker, "anybody?", LONG).await, Err(RequestError::NoResponders));
+}
+
+pub(crate) async fn a_late_answer_is_a_missed_deadline(world: &impl World) {
+    let broker = world.open().await;
+    let mut server = broker.serve(SUBJECT).await.unwrap();
+    assert_eq!(ask(&broker, "soon?", SHORT).await, Err(RequestError::Deadline));
+    // The answer that comes too late disturbs nobody.
+    let request = in_time("the question", server.next()).await.unwrap();
+    request.reply.send(Bytes::from_static(b"late"));
+    serve(server, "a");
+    assert_eq!(ask(&broker, "now?", LONG).await.unwrap(), "a: now?");
+}
+
+pub(crate) async fn a_dropped_reply_is_told(world: &impl World) {
+    let broker = world.open().await;
+    let mut server = broker.serve(SUBJECT).await.unwrap();
+    let dropping = tokio::spawn(async move {
+        drop(server.next().await);
+        server
+    });
+    assert_eq!(ask(&broker, "hello?", LONG).await, Err(RequestError::GivenUp));
+    dropping.await.unwrap();
+}
+
+pub(crate) async fn waiting_requests_are_bounded(world: &impl World) {
+    let broker = world.open().await;
+    let _idle = broker.serve(SUBJECT).await.unwrap();
+    let asked = (0..20_000).map(|_| {
+        let broker = broker.clone();
+        tokio::spawn(async move { ask(&broker, "?", Duration::from_secs(1)).await })
+    });
+    let (mut full, mut late) = (0, 0);
+    for answer in asked.collect::<Vec<_>>() {
+        match answer.await.unwrap() {
+            Err(RequestError::Full) => full += 1,
+            Err(RequestError::Deadline) => late += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(full > 0 && late > 0, "{full} refused at once, {late} waited");
+}
+
+pub(crate) async fn a_drain_ends_servers(world: &impl World) {
+    let broker = world.open().await;
+    let mut server = broker.serve(SUBJECT).await.unwrap();
+    broker.drain().await;
+    assert!(in_time("the end of a server", server.next()).await.is_none());
+    assert_eq!(ask(&broker, "still there?", LONG).await, Err(RequestError::Closed));
+    assert!(broker.serve(SUBJECT).await.is_err());
+}
