@@ -1,0 +1,51 @@
+//! What every adapter must do. An adapter joins by a [`world::World`] of its own; the behaviours do not change.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by failing")]
+
+mod events;
+mod facts;
+mod history;
+mod people;
+mod world;
+
+/// Runs each behaviour on each adapter.
+macro_rules! contract {
+    ($($module:ident { $($behaviour:ident,)* })*) => {
+        mod sqlite {
+            $(mod $module {
+                $(#[tokio::test]
+                async fn $behaviour() {
+                    crate::$module::$behaviour(&crate::world::Sqlite::new()).await;
+                })*
+            })*
+        }
+    };
+}
+
+contract! {
+    events {
+        the_newest_event_is_the_head,
+        events_may_come_twice_and_in_any_order,
+        a_batch_is_written_whole_or_not_at_all,
+        everything_survives_a_restart,
+        a_large_batch_is_written,
+        a_closed_store_says_so,
+    }
+    history {
+        pages_go_back_from_the_newest,
+        pages_go_forth_from_a_position,
+        a_message_has_its_neighbours,
+        a_thread_is_its_first_message_and_the_replies,
+        channels_do_not_mix,
+        a_later_life_comes_after_an_earlier_one,
+    }
+    people {
+        members_hear_of_their_channels,
+        who_is_removed_and_comes_back_is_a_member_once,
+        an_older_event_that_comes_late_changes_nothing,
+        a_channel_may_be_renamed,
+        a_known_user_is_described_anew,
+        an_unknown_user_has_no_session,
+        a_message_is_found_by_its_id,
+        a_clients_own_id_is_found_again,
+    }
+}

@@ -1,0 +1,13 @@
+//! The roles on a real log and a real store.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "a test says what it expects by failing, and owns its tasks"
+)]
+
+mod commands;
+mod history;
+mod persistence;
+mod session;
+mod world;

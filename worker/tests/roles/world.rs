@@ -1,0 +1,174 @@
+//! A log, a store and workers with some roles, in a folder of the test's own.
+
+use broker::{Append, Appended, Broker, Embedded, Options};
+use bytes::Bytes;
+use protocol::envelope::{ChannelFacts, ChannelType, Envelope, Kind, MemberFacts, Role};
+use protocol::frames::send::SendMessage;
+use protocol::ids::{ChannelId, ClientMsgId, MessageId, Position, UserId};
+use protocol::message::{MessageType, Metadata, Priority, Sender};
+use protocol::requests::{self, Answer, Command, CommandAnswer, CommandRequest};
+use protocol::subjects::{RequestSubject, Slot};
+use protocol::time::Timestamp;
+use runtime::shutdown::{Shutdown, Stage};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::time::Duration;
+use store::{Sqlite, Store};
+use tempfile::TempDir;
+use worker::Config;
+
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+pub(crate) struct World {
+    pub(crate) broker: Broker,
+    pub(crate) store: Store,
+    _data: TempDir,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::with(Options::default())
+    }
+
+    /// A log that forgets dedup keys at once: only log and store can tell a resend.
+    pub(crate) fn forgetful() -> Self {
+        Self::with(Options { dedup_window: Duration::from_millis(1), ..Options::default() })
+    }
+
+    fn with(options: Options) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let broker = Broker::Embedded(Embedded::open(&data.path().join("log"), options).unwrap());
+        let store = Store::Sqlite(Sqlite::open(&data.path().join("store.db")).unwrap());
+        Self { broker, store, _data: data }
+    }
+
+    /// Starts a worker with these roles.
+    pub(crate) async fn start(&self, roles: &[worker::Role]) -> Worker {
+        let shutdown = Shutdown::new();
+        let config = Config { roles: roles.to_vec() };
+        worker::start(&config, &self.broker, &self.store, &shutdown).await.unwrap();
+        Worker(shutdown)
+    }
+
+    /// Appends an event as somebody would have caused it.
+    pub(crate) async fn log(&self, envelope: &Envelope) -> Position {
+        let append = Append {
+            channel: envelope.channel_id.clone(),
+            dedup_key: envelope.dedup_key(),
+            envelope: Bytes::from(envelope.encode().unwrap()),
+            expect: None,
+        };
+        match self.broker.append(append).await.unwrap() {
+            Appended::New { position } => position,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Appends a plain message of driver-1 and returns its id.
+    pub(crate) async fn say(&self, to: &str, content: &str) -> (MessageId, Position) {
+        let message = plain(to, content).into_message(fresh_id(), sender("driver-1"), now(), None);
+        let envelope = Envelope::message(&message, 5).unwrap();
+        (message.id, self.log(&envelope).await)
+    }
+
+    /// Makes a channel with driver-1 in it.
+    pub(crate) async fn channel(&self, id: &str) {
+        let facts = ChannelFacts { name: id.to_uppercase(), channel_type: ChannelType::General };
+        self.log(&event(Kind::ChannelUpdated, id, &facts)).await;
+        let facts = MemberFacts { user: sender("driver-1"), role: Role::Member };
+        self.log(&event(Kind::MemberAdded, id, &facts)).await;
+    }
+
+    pub(crate) async fn remove_member(&self, id: &str) {
+        let facts = MemberFacts { user: sender("driver-1"), role: Role::Member };
+        self.log(&event(Kind::MemberRemoved, id, &facts)).await;
+    }
+
+    /// Waits until the store has what the log of a channel has.
+    pub(crate) async fn stored(&self, to: &str) {
+        worker::caught_up(&self.broker, &self.store, &channel(to), DEADLINE).await.unwrap();
+    }
+
+    pub(crate) async fn ask<A: DeserializeOwned>(
+        &self,
+        subject: RequestSubject,
+        question: &impl Serialize,
+    ) -> Answer<A> {
+        let payload = Bytes::from(requests::encode(question).unwrap());
+        let answer = self.broker.request(subject, payload, DEADLINE).await.unwrap();
+        requests::decode::<Answer<A>>(&answer).unwrap()
+    }
+
+    /// Sends a command of `who` as a gateway would.
+    pub(crate) async fn command(&self, who: &str, send: SendMessage) -> Answer<CommandAnswer> {
+        let subject = RequestSubject::Commands(Slot::of(&send.channel_id).shard);
+        let command = Command::Send(Box::new(send));
+        let request = CommandRequest { sender: sender(who), message_id: fresh_id(), at: now(), command };
+        self.ask(subject, &request).await
+    }
+}
+
+/// A started worker.
+pub(crate) struct Worker(Shutdown);
+
+impl Worker {
+    /// Stops the worker and waits until its roles have ended.
+    pub(crate) async fn stop(self) {
+        self.0.enter(Stage::Finishing);
+        self.0.ended(&["worker-"], DEADLINE).await.unwrap();
+    }
+}
+
+pub(crate) fn channel(id: &str) -> ChannelId {
+    ChannelId::parse(id).unwrap()
+}
+
+pub(crate) fn sender(id: &str) -> Sender {
+    Sender { id: UserId::parse(id).unwrap(), name: id.to_owned(), email: String::new() }
+}
+
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from_unix_ms(1_767_322_800_000)
+}
+
+pub(crate) fn fresh_id() -> MessageId {
+    let mut random = [0; 10];
+    getrandom::fill(&mut random).unwrap();
+    MessageId::v7(now().unix_ms(), &random)
+}
+
+pub(crate) fn plain(to: &str, content: &str) -> SendMessage {
+    SendMessage {
+        channel_id: channel(to),
+        content: content.to_owned(),
+        message_type: MessageType::Text,
+        priority: Priority::Normal,
+        metadata: Metadata::default(),
+        reply_to: None,
+        client_msg_id: None,
+        retry: false,
+        latitude: None,
+        longitude: None,
+        location_name: None,
+        captured_at: None,
+        mentioned_users: Vec::new(),
+    }
+}
+
+/// A message that was sent before, as a client resends it.
+pub(crate) fn resend(to: &str, content: &str, name: &str) -> SendMessage {
+    SendMessage { client_msg_id: Some(ClientMsgId::parse(name).unwrap()), retry: true, ..plain(to, content) }
+}
+
+fn event(kind: Kind, to: &str, body: &impl Serialize) -> Envelope {
+    Envelope {
+        kind,
+        channel_id: channel(to),
+        by: UserId::parse("dispatcher-1").unwrap(),
+        at: now(),
+        message_id: fresh_id(),
+        client_msg_id: None,
+        content_hash: 0,
+        body: serde_json::value::to_raw_value(body).unwrap(),
+    }
+}
