@@ -1,0 +1,101 @@
+/** The one thing that a page subscribes to: immutable snapshots in which whatever did not change is the same object. */
+import type { ChannelState } from "./channel.ts";
+import { isSameView, pendingView, type Placed } from "./message.ts";
+import type { OutboxEntry } from "./outbox.ts";
+import type { ChannelView, ChatSnapshot, Connection, MessageView } from "./types.ts";
+
+/** All that a snapshot is made of. */
+export interface Sources {
+  readonly connection: Connection;
+  readonly me: string | null;
+  readonly notice: string | null;
+  readonly channels: readonly ChannelState[];
+  readonly pending: (channelId: string) => readonly OutboxEntry[];
+  readonly typing: (channelId: string) => readonly string[];
+}
+
+/** What a channel's view was made of, to tell whether it is still true. */
+interface Made {
+  readonly state: ChannelState;
+  readonly pending: readonly OutboxEntry[];
+  readonly typing: readonly string[];
+  readonly me: string | null;
+  readonly view: ChannelView;
+}
+
+export class Store {
+  private snapshot: ChatSnapshot = { connection: { state: "stopped" }, me: null, channels: [], notice: null };
+  private made: ReadonlyMap<string, Made> = new Map();
+  private readonly listeners = new Set<() => void>();
+
+  getSnapshot(): ChatSnapshot {
+    return this.snapshot;
+  }
+
+  subscribe(listener: () => void): () => void {
+    // A wrapper, so that the same function subscribed twice is two subscriptions.
+    const call = (): void => listener();
+    this.listeners.add(call);
+    return () => this.listeners.delete(call);
+  }
+
+  /** Makes the next snapshot; tells the listeners if something is different. */
+  update(sources: Sources): void {
+    const { connection, me, notice } = sources;
+    const channels = this.channels(sources);
+    const old = this.snapshot;
+    const same =
+      old.connection === connection && old.me === me && old.notice === notice && old.channels === channels;
+    if (same) return;
+    this.snapshot = { connection, me, notice, channels };
+    for (const listener of [...this.listeners]) listener();
+  }
+
+  private channels(sources: Sources): readonly ChannelView[] {
+    const made = new Map(sources.channels.map((state) => [state.id, this.make(state, sources)]));
+    const unchanged =
+      made.size === this.made.size && [...made].every(([id, { view }]) => this.made.get(id)?.view === view);
+    this.made = made;
+    return unchanged ? this.snapshot.channels : [...made.values()].map(({ view }) => view).sort(byName);
+  }
+
+  private make(state: ChannelState, { me, pending, typing }: Sources): Made {
+    const parts = { state, pending: pending(state.id), typing: typing(state.id), me };
+    const old = this.made.get(state.id);
+    const same =
+      old?.state === state && old.pending === parts.pending && old.typing === parts.typing && old.me === me;
+    return same ? old : { ...parts, view: view(parts, old) };
+  }
+}
+
+const collator = new Intl.Collator(undefined, { numeric: true });
+
+function byName(a: ChannelView, b: ChannelView): number {
+  return collator.compare(a.name, b.name) || collator.compare(a.id, b.id);
+}
+
+function view({ state, pending, typing, me }: Omit<Made, "view">, old: Made | undefined): ChannelView {
+  const { id, name, type, role, loading, loaded, hasOlder, unread, members } = state;
+  const messages = views(state, pending, me, old?.view.messages ?? []);
+  return { id, name, type, role, messages, loading, loaded, hasOlder, typing, unread, members };
+}
+
+/** The list is the old one when nothing in it changed, and so is each message. */
+function views(
+  { messages, members }: ChannelState,
+  pending: readonly OutboxEntry[],
+  me: string | null,
+  old: readonly MessageView[],
+): readonly MessageView[] {
+  const senderId = me ?? "";
+  const senderName = members.get(senderId) ?? senderId;
+  const oldPending = new Map(old.filter(({ id }) => id === null).map((message) => [message.key, message]));
+  const unsent = pending.map((entry) => {
+    const made = pendingView(entry, senderId, senderName);
+    const known = oldPending.get(made.key);
+    return known !== undefined && isSameView(known, made) ? known : made;
+  });
+  const list = [...messages.map((message: Placed) => message.view), ...unsent];
+  const same = list.length === old.length && list.every((message, index) => message === old[index]);
+  return same ? old : list;
+}
