@@ -14,7 +14,7 @@ help: ## Says what there is
 run: ## Embedded mode: one process with /chat, development users and channels, data in ./data
 	@deploy/tools/check-tools.sh cargo node npm
 	@[ -x target/release/standalone ] || echo "The first build takes some minutes; later starts take seconds."
-
+	@$(MAKE) --no-print-directory web
 	cargo build --release --locked -p standalone
 	DEBUG=$${DEBUG:-true} exec target/release/standalone
 
@@ -24,11 +24,11 @@ $(WEB_DIST): $(WEB_SOURCES)
 	cd web && npm ci --no-audit --no-fund && npm run build
 	@touch $@
 
-test: setup-test check-rust test-rust test-python ## Every suite, on real servers
+test: setup-test web check-rust check-web test-rust test-web test-python test-e2e ## Every suite, on real servers
 	@echo "make test: every suite passed"
 
 setup-test:
-	deploy/tools/setup.sh cargo-deny python strace
+	deploy/tools/setup.sh chromium cargo-deny python strace
 
 check-rust:
 	cargo fmt --all --check

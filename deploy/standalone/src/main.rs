@@ -10,7 +10,7 @@ use anyhow::{Context, bail};
 use broker::{Broker, Embedded, Options};
 use gateway::Gateway;
 use runtime::admin::{self, Readiness};
-use runtime::config::{Faults, Mode, Reader, Settings, Source};
+use runtime::config::{Faults, KeyOrigin, Mode, Reader, Settings, Source};
 use runtime::shutdown::Shutdown;
 use runtime::telemetry::{self, Format};
 use std::net::SocketAddr;
@@ -70,6 +70,10 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let metrics = telemetry::init(&settings.log, format)?;
     if settings.debug {
         tracing::warn!("DEBUG: development users, keys and endpoints; never for production");
+    }
+    if settings.key_origin == KeyOrigin::Development {
+        let kept_in = settings.data_dir.display();
+        tracing::warn!(%kept_in, "SECRET_KEY is not set: tokens are signed with a development key");
     }
     let shutdown = Shutdown::new();
     shutdown.on_signals()?;

@@ -1,7 +1,7 @@
 /**
  * Keeps one socket to the server: token, connect, silence, close, wait, again. It knows no channels.
  *
- * stopped => connecting => online => waiting => connecting …; any => stopped by `stop`, => ended by a final close code.
+ * stopped => connecting => online => waiting => connecting …; any => stopped by `stop`, any => ended by a final code.
  */
 import { Backoff } from "./backoff.ts";
 import { ABNORMAL, closeText, NORMAL, NO_HEARTBEAT, NOT_ESTABLISHED, reconnectsAfter } from "./closes.ts";

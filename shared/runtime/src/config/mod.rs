@@ -8,5 +8,5 @@ mod settings;
 mod source;
 
 pub use reader::{Faults, FromValue, Reader, Secret};
-pub use settings::{Mode, Settings};
+pub use settings::{KeyOrigin, Mode, Settings};
 pub use source::Source;

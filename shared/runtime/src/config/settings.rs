@@ -29,6 +29,15 @@ impl Mode {
     }
 }
 
+/// Where the secret key came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyOrigin {
+    /// The operator gave it.
+    Given,
+    /// It was made for DEBUG and is kept in the data folder.
+    Development,
+}
+
 /// Settings that every process shares, resolved.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -46,6 +55,8 @@ pub struct Settings {
     pub log: String,
     /// The key of everything that is signed; empty when missing, which is a fault already.
     pub secret_key: Secret,
+    /// Who made that key.
+    pub key_origin: KeyOrigin,
     /// The key of tokens: `JWT_SIGNING_KEY`, else the secret key.
     pub jwt_signing_key: Secret,
     /// Origins beside the own host.
@@ -59,7 +70,7 @@ impl Settings {
         let mode = read_mode(reader, debug);
         let data_dir: PathBuf = reader.get("data_dir", "./data".into());
         let (public, internal) = if debug { ([127, 0, 0, 1], [127, 0, 0, 1]) } else { ([0; 4], [0; 4]) };
-        let secret_key = read_secret_key(reader, debug, &data_dir);
+        let (secret_key, key_origin) = read_secret_key(reader, debug, &data_dir);
         let signing: Option<Secret> = reader.get_opt("auth.jwt_signing_key");
         Self {
             debug,
@@ -70,6 +81,7 @@ impl Settings {
             log: reader.get("log", "info".to_owned()),
             jwt_signing_key: signing.unwrap_or_else(|| secret_key.clone()),
             secret_key,
+            key_origin,
             allowed_origins: reader.get("cors_allowed_origins", Vec::new()),
         }
     }
@@ -95,26 +107,23 @@ fn read_mode(reader: &mut Reader, debug: bool) -> Option<Mode> {
     mode.map_err(|fault| reader.fault(fault)).ok()
 }
 
-fn read_secret_key(reader: &mut Reader, debug: bool, data_dir: &Path) -> Secret {
+fn read_secret_key(reader: &mut Reader, debug: bool, data_dir: &Path) -> (Secret, KeyOrigin) {
     if let Some(key) = reader.get_opt::<Secret>("auth.secret_key") {
-        return key;
+        return (key, KeyOrigin::Given);
     }
-    let made = if debug { development_key(data_dir) } else { Ok(None) };
-    match made {
-        Ok(Some(key)) => key,
-        Ok(None) => {
-            reader.fault("SECRET_KEY is required (only DEBUG=true makes a key by itself)");
-            Secret::new("")
-        }
-        Err(error) => {
-            reader.fault(format!("no development key can be kept in {}: {error}", data_dir.display()));
-            Secret::new("")
-        }
+    if !debug {
+        reader.fault("SECRET_KEY is required (only DEBUG=true makes a key by itself)");
+        return (Secret::new(""), KeyOrigin::Given);
     }
+    let made = development_key(data_dir).unwrap_or_else(|error| {
+        reader.fault(format!("no development key can be kept in {}: {error}", data_dir.display()));
+        Secret::new("")
+    });
+    (made, KeyOrigin::Development)
 }
 
 /// Returns the key of this data folder, which is made when there is none: tokens outlive a restart.
-fn development_key(data_dir: &Path) -> io::Result<Option<Secret>> {
+fn development_key(data_dir: &Path) -> io::Result<Secret> {
     let path = data_dir.join("development.key");
     fs::create_dir_all(data_dir)?;
     let made = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path);
@@ -125,12 +134,12 @@ fn development_key(data_dir: &Path) -> io::Result<Option<Secret>> {
             let key: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
             file.write_all(key.as_bytes())?;
             file.sync_all()?;
-            Ok(Some(Secret::new(key)))
+            Ok(Secret::new(key))
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
             let key = fs::read_to_string(&path)?;
             if key.len() == 64 {
-                return Ok(Some(Secret::new(key)));
+                return Ok(Secret::new(key));
             }
             // A start that was killed while it made the key left half of one.
             fs::remove_file(&path)?;
