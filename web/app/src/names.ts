@@ -16,7 +16,7 @@ export function initials(name: string): string {
 /** One of so many colours, always the same for an id. */
 export function colourOf(id: string, colours: number): number {
   let hash = 0;
-  for (const character of id) hash = (hash * 37 + (character.codePointAt(0) ?? 0)) % 9973;
+  for (const character of id) hash = (hash * 29 + (character.codePointAt(0) ?? 0)) % 9973;
   return hash % colours;
 }
 

@@ -1,8 +1,11 @@
 //! Keys that tell a second append from the first, and expectations of the head.
 
-use crate::world::{DEADLINE, Wishes, World, append, channel, entry, in_time, text, whole};
-use broker::{Append, Appended, Broker};
+use crate::world::{
+    DEADLINE, Wishes, World, append, channel, entry, in_time, neighbours, text, texts, whole,
+};
+use broker::{Append, Appended, Broker, LiveEvent};
 use protocol::ids::Seq;
+use protocol::subjects::{Slot, dedup_key};
 use std::time::Duration;
 
 /// What became of an append: `n` new, `d` duplicate, `m` moved; and the seq that it names.
@@ -52,6 +55,43 @@ pub(crate) async fn a_key_is_remembered_across_a_restart(world: &impl World) {
     let first = outcome(&broker, entry(&general, 7, "first")).await.1;
     let broker = world.restart(broker).await;
     assert_eq!(outcome(&broker, entry(&general, 7, "first")).await, ('d', first));
+}
+
+pub(crate) async fn a_key_is_remembered_across_an_abrupt_end(world: &impl World) {
+    let broker = world.open().await;
+    let general = channel("general");
+    let first = outcome(&broker, entry(&general, 7, "first")).await.1;
+    let broker = world.crash(broker).await;
+    assert_eq!(outcome(&broker, entry(&general, 7, "first")).await, ('d', first));
+    assert_eq!(outcome(&broker, entry(&general, 8, "second")).await.0, 'n');
+}
+
+pub(crate) async fn the_same_name_in_another_channel_is_another_command(world: &impl World) {
+    let broker = world.open().await;
+    let (home, near, far) = neighbours();
+    for channel in [&home, &near, &far] {
+        let command = entry(channel, dedup_key([channel.as_str(), "dana", "1"]), channel.as_str());
+        assert_eq!(outcome(&broker, command.clone()).await.0, 'n', "{channel}");
+        assert_eq!(outcome(&broker, command).await.0, 'd', "{channel}");
+        assert_eq!(texts(&whole(&broker, channel).await), [channel.as_str()]);
+    }
+}
+
+pub(crate) async fn what_was_not_appended_is_not_heard(world: &impl World) {
+    let broker = world.open().await;
+    let general = channel("general");
+    let (control, mut subscriber) = broker.subscriber().await.unwrap();
+    control.add(Slot::of(&general)).await;
+    outcome(&broker, entry(&general, 1, "first")).await;
+    outcome(&broker, entry(&general, 1, "again")).await;
+    outcome(&broker, Append { expect: Some(0), ..entry(&general, 2, "moved") }).await;
+    outcome(&broker, entry(&general, 3, "second")).await;
+    for expected in ["first", "second"] {
+        match in_time("a live copy", subscriber.next()).await {
+            Some(LiveEvent::Durable { envelope, .. }) => assert_eq!(text(&envelope), expected),
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 pub(crate) async fn a_key_is_forgotten_after_its_window(world: &impl World) {

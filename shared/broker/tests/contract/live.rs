@@ -3,9 +3,10 @@
 use crate::world::{Wishes, World, append, channel, in_time, neighbours, seqs, text, whole};
 use broker::{Broker, LiveEvent, Subscriber, SubscriptionControl};
 use bytes::Bytes;
-use protocol::ids::ChannelId;
+use protocol::ids::{ChannelId, Seq};
 use protocol::subjects::Slot;
-use std::collections::BTreeSet;
+use std::collections::HashMap;
+use tokio::task::JoinHandle;
 
 async fn listen(broker: &Broker, channel: &ChannelId) -> (SubscriptionControl, Subscriber) {
     let (control, subscriber) = broker.subscriber().await.unwrap();
@@ -27,7 +28,7 @@ pub(crate) async fn every_append_is_heard_in_order(world: &impl World) {
         let position = append(&broker, to, &n.to_string()).await;
         expected.push((to.clone(), position, n.to_string()));
     }
-    let mut last = std::collections::HashMap::from([(home, 0), (near, 0)]);
+    let mut last = HashMap::from([(home, 0), (near, 0)]);
     for (to, place, said) in expected {
         match next(&mut subscriber).await {
             LiveEvent::Durable { channel, position, prev, envelope } => {
@@ -39,37 +40,85 @@ pub(crate) async fn every_append_is_heard_in_order(world: &impl World) {
     }
 }
 
-pub(crate) async fn subscribing_then_reading_the_head_leaves_no_gap(world: &impl World) {
-    let broker = world.open().await;
-    let general = channel("general");
-    let writer = {
-        let (broker, general) = (broker.clone(), general.clone());
+/// Starts `writers` tasks that append `each` entries; task n writes to channel n modulo their number.
+fn write(broker: &Broker, channels: &[ChannelId], writers: usize, each: usize) -> Vec<JoinHandle<()>> {
+    let write = |writer: usize| {
+        let (broker, to) = (broker.clone(), channels[writer % channels.len()].clone());
         tokio::spawn(async move {
-            for n in 0..300 {
-                append(&broker, &general, &n.to_string()).await;
+            for n in 0..each {
+                append(&broker, &to, &format!("{writer}/{n}")).await;
             }
         })
     };
-    for _ in 0..10 {
-        let (_control, mut subscriber) = listen(&broker, &general).await;
-        let head = broker.head(&general).await.unwrap().seq;
-        let mut heard = BTreeSet::new();
-        while heard.len() < 10 && !writer.is_finished() {
-            if let Some(LiveEvent::Durable { position, .. }) = subscriber.try_next() {
-                assert!(heard.insert(position.seq), "heard once");
-            } else {
+    (0..writers).map(write).collect()
+}
+
+pub(crate) async fn copies_of_many_writers_are_unbroken_chains(world: &impl World) {
+    let broker = world.open().await;
+    let channels: Vec<_> = (0..10).map(|n| channel(&format!("busy-{n}"))).collect();
+    let (control, mut subscriber) = broker.subscriber().await.unwrap();
+    for channel in &channels {
+        control.add(Slot::of(channel)).await;
+    }
+    let writers = write(&broker, &channels, 50, 20);
+    let mut chains: HashMap<ChannelId, Vec<Seq>> = HashMap::new();
+    for _ in 0..1_000 {
+        match next(&mut subscriber).await {
+            LiveEvent::Durable { channel, position, prev, .. } => {
+                let chain = chains.entry(channel).or_default();
+                assert_eq!(chain.last().copied().unwrap_or(0), prev, "before {position:?}");
+                chain.push(position.seq);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    for channel in &channels {
+        assert_eq!(chains.get(channel), Some(&seqs(&whole(&broker, channel).await)), "{channel}");
+    }
+    assert!(subscriber.try_next().is_none(), "each is heard once");
+}
+
+/// Subscribes, then asks for the head: what the log holds up to it, and what is heard of later ones.
+async fn follow(broker: Broker, channel: ChannelId, total: usize) -> Vec<Seq> {
+    let (_control, mut subscriber) = listen(&broker, &channel).await;
+    let head = broker.head(&channel).await.unwrap().seq;
+    let mut known = seqs(&whole(&broker, &channel).await);
+    known.retain(|seq| *seq <= head);
+    while known.len() < total {
+        match next(&mut subscriber).await {
+            // Up to the head it is known already.
+            LiveEvent::Durable { position, .. } if position.seq > head => known.push(position.seq),
+            LiveEvent::Durable { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    known
+}
+
+pub(crate) async fn subscribing_then_reading_the_head_leaves_no_gap(world: &impl World) {
+    let broker = world.open().await;
+    let general = channel("general");
+    let writers = write(&broker, std::slice::from_ref(&general), 4, 150);
+    let mut followers = Vec::new();
+    for reached in (0..20).map(|step| step * 25) {
+        let appended = async {
+            while broker.head(&general).await.unwrap().seq < reached {
                 tokio::task::yield_now().await;
             }
-        }
-        let page = whole(&broker, &general).await;
-        let end = heard.last().copied().unwrap_or(head);
-        let missed: Vec<_> = seqs(&page)
-            .into_iter()
-            .filter(|seq| *seq > head && *seq <= end && !heard.contains(seq))
-            .collect();
-        assert!(missed.is_empty(), "after the head {head} these were not heard: {missed:?}");
+        };
+        in_time("an append", appended).await;
+        followers.push(tokio::spawn(follow(broker.clone(), general.clone(), 600)));
     }
-    writer.await.unwrap();
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let logged = seqs(&whole(&broker, &general).await);
+    for follower in followers {
+        assert_eq!(follower.await.unwrap(), logged, "neither a gap nor a duplicate");
+    }
 }
 
 pub(crate) async fn other_slots_are_not_heard(world: &impl World) {
@@ -136,12 +185,27 @@ pub(crate) async fn a_full_queue_says_that_something_was_lost(world: &impl World
 }
 
 pub(crate) async fn a_drain_ends_subscribers(world: &impl World) {
-    let broker = world.open().await;
-    let general = channel("general");
-    let (_control, mut subscriber) = listen(&broker, &general).await;
-    append(&broker, &general, "last").await;
-    broker.drain().await;
-    assert!(broker.subscriber().await.is_err());
-    let ended = async { while subscriber.next().await.is_some() {} };
-    in_time("the end of a subscription", ended).await;
+    // Often, because an event and the end may come to a waiting subscriber at the same time.
+    for round in 0..30 {
+        let broker = world.open().await;
+        let general = channel("general");
+        let (_control, mut subscriber) = listen(&broker, &general).await;
+        let listening = tokio::spawn(async move {
+            let mut heard = Vec::new();
+            while let Some(event) = subscriber.next().await {
+                heard.push(event);
+            }
+            heard
+        });
+        tokio::task::yield_now().await;
+        append(&broker, &general, &format!("last of {round}")).await;
+        broker.drain().await;
+        assert!(broker.subscriber().await.is_err());
+        assert!(broker.publish(&general, Bytes::from_static(b"late")).await.is_err());
+        let heard = in_time("the end of a subscription", listening).await.unwrap();
+        assert!(
+            matches!(&heard[..], [LiveEvent::Durable { .. }]),
+            "what was appended is heard before the end, in round {round}: {heard:?}"
+        );
+    }
 }

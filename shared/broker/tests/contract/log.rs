@@ -1,8 +1,9 @@
 //! The log: positions, ranges, restarts.
 
-use crate::world::{World, append, channel, entry, neighbours, seqs, texts, whole};
-use broker::{AppendError, ReadLimit};
-use std::collections::BTreeSet;
+use crate::world::{World, append, channel, entry, in_time, neighbours, seqs, texts, whole};
+use broker::{AppendError, Appended, ReadLimit};
+use protocol::subjects::{Slot, dedup_key};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) async fn positions_rise_and_name_one_life(world: &impl World) {
     let broker = world.open().await;
@@ -12,6 +13,7 @@ pub(crate) async fn positions_rise_and_name_one_life(world: &impl World) {
     assert!(0 < first.seq && first.seq < second.seq);
     assert_eq!(first.epoch, second.epoch);
     assert_eq!(broker.head(&general).await.unwrap(), second);
+    assert_eq!(broker.epoch(Slot::of(&general).shard), second.epoch);
 }
 
 pub(crate) async fn channels_of_a_shard_share_a_counter(world: &impl World) {
@@ -34,6 +36,39 @@ pub(crate) async fn entries_and_life_survive_a_restart(world: &impl World) {
     assert_eq!(broker.head(&general).await.unwrap(), before);
     let after = append(&broker, &general, "two").await;
     assert_eq!((after.epoch, after.seq), (before.epoch, before.seq + 1));
+}
+
+pub(crate) async fn what_was_answered_survives_an_abrupt_end(world: &impl World) {
+    let broker = world.open().await;
+    let general = channel("general");
+    let epoch = broker.epoch(Slot::of(&general).shard);
+    let (told, mut heard) = tokio::sync::mpsc::channel(1_000);
+    let writers = (0..4).map(|writer| {
+        let (broker, general, told) = (broker.clone(), general.clone(), told.clone());
+        tokio::spawn(async move {
+            for n in 0..50 {
+                let text = format!("{writer}/{n}");
+                let key = dedup_key([general.as_str(), "", &text]);
+                // After the abrupt end nobody cares how it went.
+                let Ok(Appended::New { position }) = broker.append(entry(&general, key, &text)).await else { return };
+                told.send((position.seq, text)).await.unwrap();
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let mut answered = BTreeMap::new();
+    while answered.len() < 60 {
+        answered.extend(in_time("an answer", heard.recv()).await);
+    }
+    let broker = world.crash(broker).await;
+    for writer in writers {
+        writer.await.unwrap();
+    }
+    let page = whole(&broker, &general).await;
+    let found: BTreeMap<_, _> = seqs(&page).into_iter().zip(texts(&page)).collect();
+    assert!(answered.iter().all(|(seq, text)| found.get(seq) == Some(text)), "{answered:?} {found:?}");
+    let after = append(&broker, &general, "after").await;
+    assert!(after.epoch == epoch && after.seq > page.head, "the same life goes on: {after:?}");
 }
 
 pub(crate) async fn ranges_are_ascending_and_bounded(world: &impl World) {
@@ -62,12 +97,37 @@ pub(crate) async fn an_unknown_channel_is_empty(world: &impl World) {
     let broker = world.open().await;
     append(&broker, &channel("general"), "one").await;
     let nobody = channel("nobody");
+    assert_eq!(broker.head(&nobody).await.unwrap().epoch, broker.epoch(Slot::of(&nobody).shard));
     assert_eq!(broker.head(&nobody).await.unwrap().seq, 0);
     let page = whole(&broker, &nobody).await;
     assert!(page.entries.is_empty() && page.end && page.head == 0);
 }
 
-pub(crate) async fn many_writers_make_unbroken_chains(world: &impl World) {
+pub(crate) async fn a_page_reaches_no_further_than_its_head(world: &impl World) {
+    let broker = world.open().await;
+    let general = channel("general");
+    let writer = {
+        let (broker, general) = (broker.clone(), general.clone());
+        tokio::spawn(async move {
+            for n in 0..300 {
+                append(&broker, &general, &n.to_string()).await;
+            }
+        })
+    };
+    let mut after = 0;
+    while after < 300 {
+        let page = broker.read(&general, after, ReadLimit { entries: 5, bytes: 1_000 }).await.unwrap();
+        assert!(seqs(&page).first().is_none_or(|first| *first > after) && seqs(&page).is_sorted());
+        let last = seqs(&page).last().copied().unwrap_or(after);
+        assert!(last <= page.head, "{last} is newer than the head {}", page.head);
+        assert_eq!(page.end, last == page.head);
+        assert!(broker.head(&general).await.unwrap().seq >= after, "a head never goes back");
+        after = last;
+    }
+    writer.await.unwrap();
+}
+
+pub(crate) async fn many_writers_lose_and_double_nothing(world: &impl World) {
     let broker = world.open().await;
     let channels: Vec<_> = (0..10).map(|n| channel(&format!("busy-{n}"))).collect();
     let writers = (0..50).map(|writer| {
