@@ -76,7 +76,9 @@ impl Reactor {
             Incoming::Binary(_) => self.close(connection, CloseCode::UnsupportedData),
             Incoming::Ping(payload) => connection.outbox.borrow_mut().push_answer(encoder::pong(payload)),
             Incoming::Pong => {}
-            Incoming::Close(_) => self.answer_close(connection, encoder::close(CloseCode::Normal)),
+            Incoming::Close(said) => {
+                self.answer_close(connection, encoder::close_answer(said.map(|(code, _)| code)));
+            }
         }
     }
 

@@ -33,6 +33,11 @@ pub(crate) fn close(code: CloseCode) -> Bytes {
     frame(Opcode::Close, &payload)
 }
 
+/// Returns the answer to a client's close frame: its own code, as RFC 6455 section 5.5.1 asks.
+pub(crate) fn close_answer(code: Option<u16>) -> Bytes {
+    code.map_or_else(|| frame(Opcode::Close, &[]), |code| frame(Opcode::Close, &code.to_be_bytes()))
+}
+
 fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     let mut head = [FIN | opcode as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let head_bytes = put_length(&mut head, payload.len());
@@ -86,5 +91,7 @@ mod tests {
         assert_eq!(pong(b"ab").as_ref(), [0x8A, 2, b'a', b'b']);
         assert_eq!(pong(&[7; 300]).len(), 2 + 125);
         assert_eq!(close(CloseCode::TooSlow).as_ref(), b"\x88\x0a\x0f\xa9too slow");
+        assert_eq!(close_answer(Some(4_000)).as_ref(), b"\x88\x02\x0f\xa0");
+        assert_eq!(close_answer(None).as_ref(), b"\x88\x00");
     }
 }

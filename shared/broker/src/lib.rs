@@ -1,7 +1,7 @@
 //! One way to move bytes: a durable log per channel, live copies of it, ephemeral events, requests.
 //!
 //! The set of adapters is closed, hence an enum. What each may lose stands in its own documentation; the
-//! behaviour common to all is `tests/contract.rs`. Architecture Invariants: only the broker assigns `seq`; an
+//! behaviour common to all is `tests/contract`. Architecture Invariants: only the broker assigns `seq`; an
 //! append is answered after it is durable and after its live copy went out; every queue has a bound.
 #![warn(missing_docs)]
 

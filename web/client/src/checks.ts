@@ -20,12 +20,6 @@ export function optional<T>(check: Check<T>): Check<T | null | undefined> {
   return (value): value is T | null | undefined => value === undefined || value === null || check(value);
 }
 
-/** One word of a closed list. */
-export function oneOf<const T extends readonly string[]>(words: T): Check<T[number]> {
-  const known: ReadonlySet<unknown> = new Set(words);
-  return (value): value is T[number] => known.has(value);
-}
-
 export function listOf<T>(check: Check<T>): Check<readonly T[]> {
   return (value): value is readonly T[] => Array.isArray(value) && value.every((item: unknown) => check(item));
 }

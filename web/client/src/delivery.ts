@@ -1,6 +1,6 @@
 /** Sends what the outbox holds: waits for each answer, and tries again what may pass later. */
 import { fullJitterMs } from "./backoff.ts";
-import type { ClientFrame, ErrorCode, Frame } from "./frames.ts";
+import type { ClientFrame, Frame } from "./frames.ts";
 import type { Outbox, OutboxEntry } from "./outbox.ts";
 import { Alarms } from "./timers.ts";
 import type { Timers } from "./types.ts";
@@ -11,9 +11,9 @@ export const ANSWER_TIME_MS = 15_000;
 export const CONTENT_CHARS_MAX = 8_000;
 
 /** Error codes that pass by themselves; the message is kept and sent again. */
-const TRANSIENT: ReadonlySet<ErrorCode> = new Set(["unavailable", "unknown_outcome", "rate_limited"]);
+const TRANSIENT: ReadonlySet<string> = new Set(["unavailable", "unknown_outcome", "rate_limited"]);
 
-export function isTransient(code: ErrorCode): boolean {
+export function isTransient(code: string): boolean {
   return TRANSIENT.has(code);
 }
 

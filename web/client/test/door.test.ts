@@ -55,7 +55,6 @@ describe("the door for server frames", () => {
     { ...ack("m-1", 11), message_id: null },
     { ...resumed(12, []), events: [7] },
     { type: "error", code: 4, message: "x" },
-    { type: "error", code: "dance", message: "x" },
     { type: "reconnect", after_ms: "soon" },
     { type: "typing_indicator", user_id: 7, channel_id: "general", is_typing: true },
   ])("refuses %j", (frame) => {

@@ -217,3 +217,10 @@ async def test_history_reads_both_ways_around_and_by_thread(server):
     reply = await acknowledged(socket, "an answer", reply_to=ids[2])
     assert await page(thread_id=ids[2]) == ([ids[2], reply["message_id"]], False)
     await socket.close()
+
+
+@pytest.mark.parametrize("code", [1000, 4000])
+async def test_a_close_is_answered_with_its_own_code(server, code):
+    socket, _ = await connect(server)
+    await socket.close(code)
+    assert socket.protocol.close_rcvd.code == code

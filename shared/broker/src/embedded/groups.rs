@@ -8,17 +8,24 @@ use crate::log::ReadError;
 use protocol::ids::Epoch;
 use rusqlite::Connection;
 use std::collections::{BTreeMap, HashMap};
-use std::ops::RangeInclusive;
+use std::ops::{RangeBounds, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 pub(super) struct Groups {
     epoch: Epoch,
-    known: Mutex<HashMap<String, Arc<Mutex<Sharing>>>>,
+    known: Mutex<HashMap<String, Arc<Shared>>>,
     committed: watch::Receiver<i64>,
     readers: Readers,
     ack_wait: Duration,
+}
+
+/// What the members of one group share.
+struct Shared {
+    sharing: Mutex<Sharing>,
+    /// Told when somebody gave entries back.
+    released: Notify,
 }
 
 /// One group's state. Everything up to `floor` is acknowledged; above it, up to `taken`, an entry is either in
@@ -41,7 +48,7 @@ struct Out {
 pub struct EmbeddedConsumer {
     group: Group,
     member: u64,
-    sharing: Arc<Mutex<Sharing>>,
+    shared: Arc<Shared>,
     epoch: Epoch,
     committed: watch::Receiver<i64>,
     stopped: watch::Receiver<bool>,
@@ -68,7 +75,7 @@ impl Groups {
         for name in names.query_map([], |row| row.get::<_, String>(0))? {
             let name = name?;
             let floor = schema::floor(connection, &name)?.unwrap_or(0);
-            known.insert(name, Arc::new(Mutex::new(Sharing::after(floor))));
+            known.insert(name, Arc::new(Shared::after(floor)));
         }
         Ok(Self { epoch: state.epoch.clone(), known: Mutex::new(known), committed, readers, ack_wait })
     }
@@ -80,17 +87,16 @@ impl Groups {
         stopped: watch::Receiver<bool>,
     ) -> EmbeddedConsumer {
         let mut known = lock(&self.known);
-        let sharing =
-            known.entry(group.to_string()).or_insert_with(|| Arc::new(Mutex::new(Sharing::after(0)))).clone();
+        let shared = known.entry(group.to_string()).or_insert_with(|| Arc::new(Shared::after(0))).clone();
         let member = {
-            let mut sharing = lock(&sharing);
+            let mut sharing = lock(&shared.sharing);
             sharing.members += 1;
             sharing.members
         };
         EmbeddedConsumer {
             group,
             member,
-            sharing,
+            shared,
             epoch: self.epoch.clone(),
             committed: self.committed.clone(),
             stopped,
@@ -101,11 +107,20 @@ impl Groups {
     }
 }
 
-impl Sharing {
+impl Shared {
     fn after(floor: i64) -> Self {
-        Self { floor, taken: floor, out: BTreeMap::new(), members: 0 }
+        let sharing = Sharing { floor, taken: floor, out: BTreeMap::new(), members: 0 };
+        Self { sharing: Mutex::new(sharing), released: Notify::new() }
     }
 
+    /// Lets others have what a member did not acknowledge of these ids.
+    fn release(&self, member: u64, ids: impl RangeBounds<i64>) {
+        lock(&self.sharing).release(member, ids);
+        self.released.notify_waiters();
+    }
+}
+
+impl Sharing {
     /// Takes an unbroken range of ids for a member: what must be delivered again first, else what nobody had
     /// yet.
     fn take(
@@ -151,9 +166,14 @@ impl Sharing {
         })
     }
 
-    /// Lets others have what a member did not acknowledge.
-    fn release(&mut self, member: u64) {
-        self.out.values_mut().filter(|out| out.member == Some(member)).for_each(|out| out.member = None);
+    fn release(&mut self, member: u64, ids: impl RangeBounds<i64>) {
+        let has = self.out.range_mut(ids).map(|(_, out)| out).filter(|out| out.member == Some(member));
+        has.for_each(|out| out.member = None);
+    }
+
+    /// Returns when the first of the entries that are out has been kept too long.
+    fn due(&self) -> Option<Instant> {
+        self.out.values().map(|out| out.until).min()
     }
 }
 
@@ -164,16 +184,26 @@ impl EmbeddedConsumer {
             if *self.stopped.borrow() {
                 return Err(ConsumeError::Closed);
             }
+            // Whatever happens from here on wakes the wait below.
+            let released = self.shared.released.notified();
             let committed = *self.committed.borrow_and_update();
             let until = Instant::now() + self.ack_wait;
-            let range = lock(&self.sharing).take(self.member, max.max(1), committed, until);
+            let (range, due) = {
+                let mut sharing = lock(&self.shared.sharing);
+                (sharing.take(self.member, max.max(1), committed, until), sharing.due())
+            };
             if let Some(range) = range {
                 return self.read(range).await;
             }
-            // All three are cancel safe: nothing is taken while waiting.
+            if tokio::time::Instant::now() >= deadline {
+                return Ok(Vec::new());
+            }
+            let wake = due.map_or(deadline, |due| deadline.min(due.into()));
+            // All four are cancel safe: nothing is taken while waiting.
             tokio::select! {
                 changed = self.committed.changed() => if changed.is_err() { return Err(ConsumeError::Closed) },
-                () = tokio::time::sleep_until(deadline) => return Ok(Vec::new()),
+                () = released => {}
+                () = tokio::time::sleep_until(wake) => {}
                 _ = self.stopped.wait_for(|stopped| *stopped) => return Err(ConsumeError::Closed),
             }
         }
@@ -183,14 +213,15 @@ impl EmbeddedConsumer {
         let rows = match self.readers.ids(*range.start(), *range.end()).await {
             Ok(rows) => rows,
             Err(error) => {
-                lock(&self.sharing).release(self.member);
+                // Earlier batches are still with this member.
+                self.shared.release(self.member, range);
                 return Err(match error {
                     ReadError::Closed => ConsumeError::Closed,
                     other => ConsumeError::Failed(other.to_string()),
                 });
             }
         };
-        let sharing = lock(&self.sharing);
+        let sharing = lock(&self.shared.sharing);
         let mine = |row: Row| {
             let out = sharing.out.get(&row.id).filter(|out| out.member == Some(self.member))?;
             let (id, epoch) = (DeliveryId(row.id), self.epoch.clone());
@@ -200,7 +231,7 @@ impl EmbeddedConsumer {
     }
 
     pub(crate) fn ack(&self, ids: &[DeliveryId]) {
-        if let Some(floor) = lock(&self.sharing).ack(ids) {
+        if let Some(floor) = lock(&self.shared.sharing).ack(ids) {
             self.writer.floor(&self.group.to_string(), floor);
         }
     }
@@ -208,6 +239,6 @@ impl EmbeddedConsumer {
 
 impl Drop for EmbeddedConsumer {
     fn drop(&mut self) {
-        lock(&self.sharing).release(self.member);
+        self.shared.release(self.member, ..);
     }
 }

@@ -131,6 +131,8 @@ impl EmbeddedSubscriber {
         }
         // Receiving is cancel safe, and so is waiting for a watched value.
         tokio::select! {
+            // What was appended before the end is heard before the end.
+            biased;
             event = self.durable.recv() => event,
             event = self.ephemeral.recv() => event,
             _ = self.stopped.wait_for(|stopped| *stopped) => None,

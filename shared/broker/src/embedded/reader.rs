@@ -116,13 +116,14 @@ fn channel_page(
     after: Seq,
     limit: ReadLimit,
 ) -> Result<LogPage, rusqlite::Error> {
-    // The head first: whatever was committed by then is in the file that is read afterwards.
+    // The head first: whatever was committed by then is in the file that is read afterwards. What the file has
+    // beyond it is not answered yet, and nobody may see a page that is ahead of the head.
     let head = heads.get(channel);
     let mut select = connection.prepare_cached(
-        "SELECT seq, payload FROM log WHERE channel = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+        "SELECT seq, payload FROM log WHERE channel = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
     )?;
     let count = i64::try_from(limit.entries.max(1)).unwrap_or(i64::MAX);
-    let mut found = select.query(params![channel.as_str(), signed(after), count])?;
+    let mut found = select.query(params![channel.as_str(), signed(after), signed(head), count])?;
     let (mut entries, mut bytes) = (Vec::new(), 0);
     while let Some(row) = found.next()? {
         let (seq, envelope): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);

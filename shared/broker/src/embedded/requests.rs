@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot, watch};
 
 /// Requests that wait for the servers of one subject; beyond it a request fails as full.
@@ -50,7 +51,10 @@ impl Subjects {
         }
         let (reply, answer) = oneshot::channel();
         let request = Request { payload, reply: ReplyHandle(reply) };
-        subject.requests.try_send(request).map_err(|_full| RequestError::Full)?;
+        subject.requests.try_send(request).map_err(|error| match error {
+            TrySendError::Full(_) => RequestError::Full,
+            TrySendError::Closed(_) => RequestError::Closed,
+        })?;
         match tokio::time::timeout(deadline, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_dropped)) => Err(RequestError::GivenUp),
@@ -73,9 +77,13 @@ impl EmbeddedServer {
         };
         // Locking and receiving are cancel safe, and so is waiting for a watched value.
         tokio::select! {
-            request = receive => request,
-            _ = self.stopped.wait_for(|stopped| *stopped) => None,
+            request = receive => return request,
+            _ = self.stopped.wait_for(|stopped| *stopped) => {}
         }
+        // Nothing new comes in; what waits is still answered, for its asker waits too.
+        let mut queue = self.subject.queue.lock().await;
+        queue.close();
+        queue.recv().await
     }
 }
 
