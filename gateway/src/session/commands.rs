@@ -6,7 +6,8 @@ use protocol::codec::Decoded;
 use protocol::codes::ErrorCode;
 use protocol::ephemeral::{Doing, Ephemeral};
 use protocol::frames::Form;
-use protocol::frames::client::{ClientFrame, FrameError, ResumePoint};
+use protocol::frames::client::{ClientFrame, ResumePoint};
+use protocol::frames::error::FrameError;
 use protocol::frames::send::SendMessage;
 use protocol::frames::server::{ChannelDescription, ChannelJoined, ChannelLeft, Pong};
 use protocol::ids::{ChannelId, MessageId, Position, Ref};
@@ -16,7 +17,6 @@ use protocol::requests::{Command, CommandRequest, HistoryRequest};
 use protocol::time::Timestamp;
 use std::sync::Arc;
 
-pub(super) const MAY_NOT_SEND: &str = "You don't have permission to send messages to this channel";
 const MAY_NOT_JOIN: &str = "You don't have permission to join this channel";
 
 /// Whose frame it is, how the answer is called, and when.
@@ -91,7 +91,7 @@ impl Session {
         if !may {
             let error = FrameError {
                 code: ErrorCode::PermissionDenied,
-                text: MAY_NOT_SEND.into(),
+                text: super::durable::MAY_NOT_SEND.into(),
                 silent_on_classic: false,
             };
             return self.refuse(error, reference, actions);

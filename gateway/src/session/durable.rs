@@ -13,6 +13,8 @@ use protocol::message::Message;
 use protocol::requests::{Answer, CommandAnswer, CommandRequest};
 use std::collections::{HashMap, VecDeque};
 
+pub(super) const MAY_NOT_SEND: &str = "You don't have permission to send messages to this channel";
+
 /// A plain message on its way to the log.
 #[derive(Debug)]
 pub(crate) struct Append {
@@ -127,7 +129,7 @@ fn answer(
 /// The old consumer's texts where it had one.
 fn failure(code: ErrorCode, reference: Option<Ref>) -> Action {
     let text = match code {
-        ErrorCode::PermissionDenied => super::commands::MAY_NOT_SEND,
+        ErrorCode::PermissionDenied => MAY_NOT_SEND,
         ErrorCode::Unavailable | ErrorCode::Internal | ErrorCode::UnknownMessage => "Failed to send message",
         other => other.text(),
     };

@@ -1,14 +1,15 @@
 //! The channels that some reactor of this gateway hears: their tails, and how far each reactor was told.
 
+use super::envelopes::{decode, decoded};
 use super::event::Passing;
 use super::pages::{Draft, Outcome};
 use super::reactors::Reactors;
 use super::tail::{Next, Tail};
 use super::{Jobs, ReactorId, Tell};
 use crate::hub::Ticket;
-use broker::{Broker, Entry, LogPage, ReadError, ReadLimit, SubscriptionControl};
+use broker::{Broker, LogPage, ReadError, ReadLimit, SubscriptionControl};
 use bytes::Bytes;
-use protocol::envelope::{Envelope, Logged};
+use protocol::envelope::Logged;
 use protocol::ephemeral::Ephemeral;
 use protocol::ids::{ChannelId, Position, Seq};
 use protocol::limits::PAGE_BYTES_MAX;
@@ -333,18 +334,4 @@ impl Following {
         let (tail, reader) = self.reader(reactor, &draft.asked.channel)?;
         Some(draft.finish(tail, reader.sent?))
     }
-}
-
-fn decode(channel: &ChannelId, seq: Seq, bytes: &[u8]) -> Option<Envelope> {
-    Envelope::decode(bytes)
-        .inspect_err(
-            |error| tracing::error!(%error, %channel, seq, "an envelope cannot be read; it is skipped"),
-        )
-        .ok()
-}
-
-/// Reads what the log gave; what cannot be read is skipped, as by every other reader of it.
-pub(super) fn decoded(entries: Vec<Entry>) -> Vec<(Seq, Envelope)> {
-    let read = |entry: Entry| Some((entry.seq, decode(&entry.channel, entry.seq, &entry.envelope)?));
-    entries.into_iter().filter_map(read).collect()
 }

@@ -5,6 +5,7 @@
 //! list, and gets the events from the ring when its queue has room again. Architecture Invariant: whatever a
 //! reactor gets of one channel - answer to a subscription, events, pages - comes through one queue in one order.
 
+mod envelopes;
 pub(crate) mod event;
 mod following;
 mod pages;

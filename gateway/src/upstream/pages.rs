@@ -1,5 +1,6 @@
 //! Pages of `resumed`: what happened in a channel after a position, as one frame for one socket.
 
+use super::envelopes::decoded;
 use super::tail::Tail;
 use super::{Page, PageAsked};
 use crate::websocket::encoder;
@@ -59,7 +60,7 @@ impl Draft {
             return self;
         }
         let last = page.entries.last().map_or(self.reached, |entry| entry.seq);
-        self.read.extend(super::following::decoded(page.entries));
+        self.read.extend(decoded(page.entries));
         self.reached = if page.end { page.head.max(last) } else { last };
         self.found = if page.end { Found::Everything } else { Found::More };
         self

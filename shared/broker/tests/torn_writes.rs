@@ -1,7 +1,7 @@
 //! A write that a crash tore apart: the log holds all of it or nothing, wherever it was cut.
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
-use broker::{Append, Appended, Broker, Embedded, OpenError, Options, ReadLimit};
+use broker::{Append, Appended, Broker, Embedded, Options, ReadLimit};
 use bytes::Bytes;
 use protocol::ids::ChannelId;
 use std::fs;
@@ -67,22 +67,4 @@ async fn a_write_cut_anywhere_is_there_whole_or_not_at_all() {
         recovered.drain().await;
     }
     assert!(without > 0 && with == 1, "only the whole commit counts: {without} without, {with} with");
-}
-
-#[test]
-fn a_folder_belongs_to_one_process() {
-    let folder = tempfile::tempdir().unwrap();
-    let _first = open(folder.path());
-    let second = Embedded::open(folder.path(), Options::default());
-    assert!(matches!(second, Err(OpenError::InUse(path)) if path == folder.path()));
-}
-
-#[test]
-fn a_log_of_a_later_release_is_refused() {
-    let folder = tempfile::tempdir().unwrap();
-    let connection = rusqlite::Connection::open(folder.path().join("log.db")).unwrap();
-    connection.execute_batch("PRAGMA user_version=99").unwrap();
-    drop(connection);
-    let refused = Embedded::open(folder.path(), Options::default());
-    assert!(matches!(refused, Err(OpenError::Newer { found: 99, .. })));
 }

@@ -6,7 +6,8 @@
 use crate::codes::ErrorCode;
 use crate::envelope::{Envelope, EnvelopeError, Fact, Kind, Logged};
 use crate::frames::Form;
-use crate::frames::client::{ClientFrame, FrameError, decode as decode_typed};
+use crate::frames::client::{ClientFrame, decode as decode_typed};
+use crate::frames::error::FrameError;
 use crate::frames::server::{
     ChannelDescription, ChannelUpdated, ChatMessage, MemberAdded, MemberRemoved, ServerFrame,
 };

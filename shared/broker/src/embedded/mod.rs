@@ -98,8 +98,8 @@ struct Inner {
     writer: Writer,
     /// Turns true once: everything ends.
     stopped: watch::Sender<bool>,
-    /// Held for as long as the folder is ours.
-    _lock: File,
+    /// Held for as long as the folder is ours, here and by the writer.
+    _lock: Arc<File>,
 }
 
 /// The newest seq of each channel, as of the last commit.
@@ -123,7 +123,7 @@ impl Embedded {
     /// # Errors
     /// [`OpenError`] when another process has the folder, or its file cannot be used.
     pub fn open(folder: &Path, options: Options) -> Result<Self, OpenError> {
-        let lock = lock(folder)?;
+        let lock = Arc::new(lock(folder)?);
         let file = folder.join("log.db");
         let connection = schema::open_writer(&file)?;
         let state = schema::load(&connection, options.dedup_window)?;
@@ -136,8 +136,8 @@ impl Embedded {
         let epoch = state.epoch.clone();
         let published =
             writer::Published { heads: heads.clone(), subscribers: subscribers.clone(), committed };
-        let writer =
-            Writer::start(connection, state, published, options.dedup_window).map_err(OpenError::Thread)?;
+        let writer = Writer::start(connection, state, published, options.dedup_window, lock.clone())
+            .map_err(OpenError::Thread)?;
         let stopped = watch::Sender::new(false);
         let subjects = Subjects::default();
         let inner =

@@ -15,6 +15,7 @@ use protocol::ids::{ChannelId, Position, Seq};
 use protocol::subjects::Slot;
 use rusqlite::{Connection, params};
 use std::collections::HashMap;
+use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -40,7 +41,7 @@ const LINGER_BELOW: usize = 64;
 /// answer, always has 1 and is never made to wait.
 const LINGER_ABOVE: f64 = 1.5;
 
-/// How long acknowledgements of consumers may wait for a commit to share.
+/// How long acknowledgements of consumers may wait for a commit to share, and for another try.
 const FLOORS_WAIT: Duration = Duration::from_millis(500);
 
 /// What a commit changes for everybody else.
@@ -81,6 +82,7 @@ impl Writer {
         state: State,
         published: Published,
         dedup_window: Duration,
+        folder: Arc<File>,
     ) -> std::io::Result<Self> {
         let (orders, queue) = crossbeam_channel::unbounded();
         let window_ms = u64::try_from(dedup_window.as_millis()).unwrap_or(u64::MAX);
@@ -92,6 +94,8 @@ impl Writer {
             window_ms,
             company: 1.0,
             floors: HashMap::new(),
+            floors_due: None,
+            folder,
         };
         thread::Builder::new().name("log-writer".to_owned()).spawn(move || scribe.run(&queue))?;
         Ok(Self { orders, places: Arc::new(Semaphore::new(QUEUE)), stopping: Arc::default() })
@@ -135,6 +139,10 @@ struct Scribe {
     /// Requests a commit had lately, on average.
     company: f64,
     floors: HashMap<String, i64>,
+    /// When `floors` are written even if nobody appends.
+    floors_due: Option<Instant>,
+    /// Nobody else may write the folder before this thread has ended.
+    folder: Arc<File>,
 }
 
 /// A transaction on its way: what will change when it is committed.
@@ -152,13 +160,15 @@ impl Scribe {
         loop {
             let mut batch = Vec::new();
             let mut stop = None;
-            match queue.recv_timeout(if self.floors.is_empty() { Duration::MAX } else { FLOORS_WAIT }) {
+            let wait = self.floors_due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()));
+            match queue.recv_timeout(wait) {
                 Ok(order) => self.take(order, &mut batch, &mut stop),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.gather(queue, &mut batch, &mut stop);
-            if !batch.is_empty() || !self.floors.is_empty() {
+            let due = self.floors_due.is_some_and(|due| stop.is_some() || due <= Instant::now());
+            if !batch.is_empty() || due {
                 self.commit(batch);
             }
             if let Some(done) = stop {
@@ -173,6 +183,7 @@ impl Scribe {
             Order::Floor { group, floor } => {
                 let known = self.floors.entry(group).or_insert(floor);
                 *known = floor.max(*known);
+                self.floors_due.get_or_insert_with(|| Instant::now() + FLOORS_WAIT);
             }
             Order::Stop(done) => *stop = Some(done),
         }
@@ -241,6 +252,7 @@ impl Scribe {
         }
         self.connection.execute_batch("COMMIT").map_err(Failure::at_commit)?;
         self.floors.clear();
+        self.floors_due = None;
         Ok((draft, answers))
     }
 
@@ -330,6 +342,7 @@ impl Scribe {
         for waiting in batch {
             let _gone = waiting.answer.send(Err(failure.answer));
         }
+        self.floors_due = self.floors_due.map(|_| Instant::now() + FLOORS_WAIT);
         if !self.connection.is_autocommit()
             && let Err(error) = self.connection.execute_batch("ROLLBACK")
         {
@@ -349,6 +362,8 @@ impl Scribe {
         if let Err((_connection, error)) = self.connection.close() {
             tracing::error!(%error, "the log was not closed cleanly; it will recover at the next start");
         }
+        // Whoever waits for the end may open the folder again.
+        drop(self.folder);
         let _nobody_waits = done.send(());
     }
 }

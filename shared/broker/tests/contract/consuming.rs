@@ -1,7 +1,8 @@
 //! Groups that share the log.
 
-use crate::world::{Wishes, World, append, channel, in_time, text};
+use crate::world::{DEADLINE, Wishes, World, append, channel, in_time, text};
 use broker::{Broker, Consumer, Delivery, Group};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const PERSISTENCE: Group = named("persistence");
@@ -57,7 +58,45 @@ pub(crate) async fn groups_do_not_know_each_other(world: &impl World) {
     let taken = fetch(&mut persistence, 10).await;
     ack(&mut persistence, &taken).await;
     let mut search = broker.consume(SEARCH).await.unwrap();
-    assert_eq!(said(&fetch(&mut search, 10).await), ["0", "1", "2"]);
+    let found = fetch(&mut search, 10).await;
+    assert_eq!(said(&found), ["0", "1", "2"]);
+    ack(&mut search, &found[..1]).await;
+    drop((persistence, search));
+    let broker = world.restart(broker).await;
+    let mut persistence = broker.consume(PERSISTENCE).await.unwrap();
+    assert!(fetch(&mut persistence, 10).await.is_empty());
+    let mut search = broker.consume(SEARCH).await.unwrap();
+    assert_eq!(said(&fetch(&mut search, 10).await), ["1", "2"]);
+}
+
+pub(crate) async fn members_share_while_entries_come(world: &impl World) {
+    let broker = world.open().await;
+    let all = || (0..200).map(|n| n.to_string()).collect::<BTreeSet<_>>();
+    let (told, mut heard) = tokio::sync::mpsc::channel(1_000);
+    for member in 0..4 {
+        let mut consumer = broker.consume(PERSISTENCE).await.unwrap();
+        let told = told.clone();
+        tokio::spawn(async move {
+            // Until the broker ends.
+            while let Ok(taken) = consumer.fetch(7, DEADLINE).await {
+                ack(&mut consumer, &taken).await;
+                for delivery in &taken {
+                    told.send((member, delivery.attempts, text(&delivery.entry.envelope))).await.unwrap();
+                }
+            }
+        });
+    }
+    drop(told);
+    filled(&broker, 200).await;
+    let mut said = BTreeSet::new();
+    while said.len() < 200 {
+        let (member, attempts, text) = in_time("a delivery", heard.recv()).await.unwrap();
+        assert_eq!(attempts, 1);
+        assert!(said.insert(text.clone()), "{text} came twice, now to {member}");
+    }
+    assert_eq!(said, all());
+    broker.drain().await;
+    assert_eq!(in_time("the end of the members", heard.recv()).await, None, "nothing comes twice");
 }
 
 pub(crate) async fn what_is_not_acknowledged_comes_again(world: &impl World) {
@@ -93,6 +132,57 @@ pub(crate) async fn what_a_member_leaves_behind_goes_to_the_next(world: &impl Wo
     assert_eq!(said(&rest), ["1", "2", "3"]);
 }
 
+pub(crate) async fn a_waiting_member_gets_what_another_leaves_behind(world: &impl World) {
+    let broker = world.open().await;
+    filled(&broker, 2).await;
+    let mut leaving = broker.consume(PERSISTENCE).await.unwrap();
+    assert_eq!(fetch(&mut leaving, 10).await.len(), 2);
+    let mut staying = broker.consume(PERSISTENCE).await.unwrap();
+    // The first one waits already when the second begins.
+    let (taken, ()) =
+        tokio::join!(in_time("what was left behind", staying.fetch(10, 2 * DEADLINE)), async move {
+            drop(leaving)
+        });
+    assert_eq!(said(&taken.unwrap()), ["0", "1"]);
+}
+
+pub(crate) async fn a_waiting_member_gets_what_another_keeps_too_long(world: &impl World) {
+    let impatient = Wishes { ack_wait: Duration::from_millis(300), ..Wishes::default() };
+    let broker = world.open_with(impatient).await;
+    filled(&broker, 2).await;
+    let mut slow = broker.consume(PERSISTENCE).await.unwrap();
+    assert_eq!(fetch(&mut slow, 10).await.len(), 2);
+    let mut other = broker.consume(PERSISTENCE).await.unwrap();
+    let taken = in_time("what was kept too long", other.fetch(10, 2 * DEADLINE)).await.unwrap();
+    assert_eq!(said(&taken), ["0", "1"]);
+    assert!(taken.iter().all(|delivery| delivery.attempts == 2));
+}
+
+pub(crate) async fn what_a_member_has_is_not_given_to_it_again(world: &impl World) {
+    let impatient = Wishes { ack_wait: Duration::from_secs(1), ..Wishes::default() };
+    let broker = world.open_with(impatient).await;
+    filled(&broker, 6).await;
+    let began = std::time::Instant::now();
+    let mut early = broker.consume(PERSISTENCE).await.unwrap();
+    let mut late = broker.consume(PERSISTENCE).await.unwrap();
+    // 0, 2 and 4 are due long before 1 and 3.
+    let mut taken = Vec::new();
+    for n in 0..5 {
+        let from = if n % 2 == 0 { &mut early } else { &mut late };
+        taken.extend(said(&fetch(from, 1).await));
+    }
+    assert_eq!(taken, ["0", "1", "2", "3", "4"]);
+    drop(early);
+    let mut again = Vec::new();
+    while again.len() < 4 {
+        again.extend(fetch(&mut late, 10).await);
+    }
+    // On a machine that stood still its own entries were due as well.
+    if began.elapsed() < Duration::from_secs(1) {
+        assert_eq!(said(&again), ["0", "2", "4", "5"], "1 and 3 are still with it");
+    }
+}
+
 pub(crate) async fn a_redelivery_leaves_alone_what_another_has(world: &impl World) {
     let broker = world.open().await;
     filled(&broker, 3).await;
@@ -120,11 +210,24 @@ pub(crate) async fn acknowledgements_survive_a_restart(world: &impl World) {
     assert_eq!(said(&fetch(&mut consumer, 10).await), ["3", "4"]);
 }
 
+pub(crate) async fn what_was_not_acknowledged_survives_an_abrupt_end(world: &impl World) {
+    let broker = world.open().await;
+    filled(&broker, 6).await;
+    let mut consumer = broker.consume(PERSISTENCE).await.unwrap();
+    let taken = fetch(&mut consumer, 4).await;
+    ack(&mut consumer, &taken[..2]).await;
+    let broker = world.crash(broker).await;
+    let mut consumer = broker.consume(PERSISTENCE).await.unwrap();
+    let again = said(&fetch(&mut consumer, 10).await);
+    // Late acknowledgements may be forgotten, entries may not.
+    assert!(again.ends_with(&["2", "3", "4", "5"].map(str::to_owned)), "{again:?}");
+}
+
 pub(crate) async fn a_fetch_waits_for_the_first_entry(world: &impl World) {
     let broker = world.open().await;
     let mut consumer = broker.consume(PERSISTENCE).await.unwrap();
     assert!(fetch(&mut consumer, 10).await.is_empty(), "nothing comes of nothing");
-    let waiting = tokio::spawn(async move { consumer.fetch(10, crate::world::DEADLINE).await.unwrap() });
+    let waiting = tokio::spawn(async move { consumer.fetch(10, DEADLINE).await.unwrap() });
     append(&broker, &channel("general"), "at last").await;
     assert_eq!(said(&in_time("a fetch", waiting).await.unwrap()), ["at last"]);
 }

@@ -50,7 +50,9 @@ pub(crate) async fn what_was_answered_survives_an_abrupt_end(world: &impl World)
                 let text = format!("{writer}/{n}");
                 let key = dedup_key([general.as_str(), "", &text]);
                 // After the abrupt end nobody cares how it went.
-                let Ok(Appended::New { position }) = broker.append(entry(&general, key, &text)).await else { return };
+                let Ok(Appended::New { position }) = broker.append(entry(&general, key, &text)).await else {
+                    return;
+                };
                 told.send((position.seq, text)).await.unwrap();
             }
         })

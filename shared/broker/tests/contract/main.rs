@@ -32,9 +32,11 @@ contract! {
         positions_rise_and_name_one_life,
         channels_of_a_shard_share_a_counter,
         entries_and_life_survive_a_restart,
+        what_was_answered_survives_an_abrupt_end,
         ranges_are_ascending_and_bounded,
         an_unknown_channel_is_empty,
-        many_writers_make_unbroken_chains,
+        a_page_reaches_no_further_than_its_head,
+        many_writers_lose_and_double_nothing,
         an_envelope_above_the_limit_is_refused,
         a_drained_broker_takes_nothing,
     }
@@ -42,6 +44,9 @@ contract! {
         a_second_append_of_a_key_is_the_first_one,
         two_appends_of_a_key_at_once_are_one,
         a_key_is_remembered_across_a_restart,
+        a_key_is_remembered_across_an_abrupt_end,
+        the_same_name_in_another_channel_is_another_command,
+        what_was_not_appended_is_not_heard,
         a_key_is_forgotten_after_its_window,
         an_expectation_holds_or_nothing_is_appended,
         of_two_that_expect_the_same_one_wins,
@@ -49,6 +54,7 @@ contract! {
     }
     live {
         every_append_is_heard_in_order,
+        copies_of_many_writers_are_unbroken_chains,
         subscribing_then_reading_the_head_leaves_no_gap,
         other_slots_are_not_heard,
         a_removed_slot_falls_silent,
@@ -58,11 +64,16 @@ contract! {
     }
     consuming {
         members_of_a_group_share_its_entries,
+        members_share_while_entries_come,
         groups_do_not_know_each_other,
         what_is_not_acknowledged_comes_again,
         what_a_member_leaves_behind_goes_to_the_next,
+        a_waiting_member_gets_what_another_leaves_behind,
+        a_waiting_member_gets_what_another_keeps_too_long,
+        what_a_member_has_is_not_given_to_it_again,
         a_redelivery_leaves_alone_what_another_has,
         acknowledgements_survive_a_restart,
+        what_was_not_acknowledged_survives_an_abrupt_end,
         a_fetch_waits_for_the_first_entry,
     }
     requests {
@@ -72,6 +83,7 @@ contract! {
         a_late_answer_is_a_missed_deadline,
         a_dropped_reply_is_told,
         waiting_requests_are_bounded,
+        what_was_asked_before_a_drain_is_answered,
         a_drain_ends_servers,
     }
 }

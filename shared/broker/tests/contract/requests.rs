@@ -3,6 +3,7 @@
 use crate::world::{World, in_time, text};
 use broker::{Broker, RequestError, Server};
 use bytes::Bytes;
+use protocol::codes::ErrorCode;
 use protocol::subjects::RequestSubject;
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ pub(crate) async fn servers_of_a_subject_share_its_requests(world: &impl World) 
 pub(crate) async fn nobody_serves(world: &impl World) {
     let broker = world.open().await;
     assert_eq!(ask(&broker, "anybody?", LONG).await, Err(RequestError::NoResponders));
+    assert_eq!(RequestError::NoResponders.code(), ErrorCode::Unavailable);
     drop(broker.serve(SUBJECT).await.unwrap());
     assert_eq!(ask(&broker, "anybody?", LONG).await, Err(RequestError::NoResponders));
 }
@@ -96,6 +98,35 @@ pub(crate) async fn waiting_requests_are_bounded(world: &impl World) {
         }
     }
     assert!(full > 0 && late > 0, "{full} refused at once, {late} waited");
+    assert_eq!(RequestError::Full.code(), ErrorCode::Unavailable);
+    assert_eq!(RequestError::Deadline.code(), ErrorCode::UnknownOutcome);
+}
+
+pub(crate) async fn what_was_asked_before_a_drain_is_answered(world: &impl World) {
+    let broker = world.open().await;
+    let mut server = broker.serve(SUBJECT).await.unwrap();
+    let asked: Vec<_> = (0..50)
+        .map(|n| {
+            let broker = broker.clone();
+            tokio::spawn(async move { ask(&broker, &n.to_string(), LONG).await })
+        })
+        .collect();
+    // The first one was taken when the others wait behind it or still come.
+    let first = in_time("the first question", server.next()).await.unwrap();
+    broker.drain().await;
+    first.reply.send(Bytes::from_static(b"a: first"));
+    let serving = serve(server, "a");
+    let mut answered = 0;
+    for answer in asked {
+        match answer.await.unwrap() {
+            Ok(answer) => {
+                assert!(answer.starts_with("a: "));
+                answered += 1;
+            }
+            Err(error) => assert_eq!(error, RequestError::Closed, "refused at once, not forgotten"),
+        }
+    }
+    assert_eq!(in_time("the end of a server", serving).await.unwrap() + 1, answered);
 }
 
 pub(crate) async fn a_drain_ends_servers(world: &impl World) {

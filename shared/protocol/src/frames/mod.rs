@@ -1,9 +1,10 @@
 //! Frames: the maps that clients and gateways exchange, typed.
 //!
-//! `client` is what clients send, `server` what they get, `send` the one frame with many fields. How a frame
-//! becomes bytes is the codec's affair.
+//! `client` is what clients send, `server` what they get, `send` the one frame with many fields,
+//! `error` why one is refused. How a frame becomes bytes is the codec's affair.
 
 pub mod client;
+pub mod error;
 pub mod send;
 pub mod server;
 

@@ -1,6 +1,6 @@
 //! `send_message`: as the client writes it, and as it is once checked.
 
-use super::client::FrameError;
+use super::error::FrameError;
 use crate::claims::UserIdClaim;
 use crate::ids::{ChannelId, ClientMsgId, MessageId, UserId};
 use crate::limits;

@@ -1,0 +1,129 @@
+//! What only the embedded broker promises: a folder of its own, and few writes.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by failing")]
+
+use broker::{Append, AppendError, Appended, Broker, Embedded, Group, OpenError, Options, ReadLimit};
+use bytes::Bytes;
+use protocol::ids::ChannelId;
+use std::future::poll_fn;
+use std::path::Path;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// A frame of the WAL: a header and a page.
+const FRAME: usize = 24 + 4_096;
+
+/// What the WAL begins with.
+const WAL_HEADER: usize = 32;
+
+fn open(folder: &Path) -> Broker {
+    Broker::Embedded(Embedded::open(folder, Options::default()).unwrap())
+}
+
+fn general() -> ChannelId {
+    ChannelId::parse("general").unwrap()
+}
+
+async fn append(broker: &Broker, key: u128) -> Result<Appended, AppendError> {
+    let envelope = Bytes::from(key.to_string());
+    broker.append(Append { channel: general(), dedup_key: key, envelope, expect: None }).await
+}
+
+async fn logged(broker: &Broker) -> usize {
+    let all = ReadLimit { entries: usize::MAX, bytes: usize::MAX };
+    broker.read(&general(), 0, all).await.unwrap().entries.len()
+}
+
+/// Waits until whoever had the folder has finished.
+fn open_when_free(folder: &Path) -> Broker {
+    let began = Instant::now();
+    loop {
+        match Embedded::open(folder, Options::default()) {
+            Ok(embedded) => return Broker::Embedded(embedded),
+            Err(OpenError::InUse(_)) if began.elapsed() < DEADLINE => std::thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_belongs_to_one_broker() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = open(folder.path());
+    match Embedded::open(folder.path(), Options::default()) {
+        Err(error @ OpenError::InUse(_)) => {
+            let told = format!("folder {} is in use by another process", folder.path().display());
+            assert_eq!(error.to_string(), told);
+        }
+        Err(other) => panic!("{other}"),
+        Ok(_) => panic!("two brokers write one log"),
+    }
+    assert!(matches!(append(&first, 1).await, Ok(Appended::New { .. })), "the first one does not notice");
+    first.drain().await;
+    drop(first);
+    assert_eq!(logged(&open(folder.path())).await, 1);
+}
+
+#[tokio::test]
+async fn a_folder_is_taken_until_its_last_write() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..10_u128 {
+        let broker = open_when_free(folder.path());
+        let before = logged(&broker).await;
+        // Accepted, and then everybody goes away.
+        for key in 0..500 {
+            let mut asked = Box::pin(append(&broker, round * 1_000 + key));
+            poll_fn(|context| Poll::Ready(asked.as_mut().poll(context).is_ready())).await;
+            // A task that never yields is at some point given no place in the queue.
+            tokio::task::yield_now().await;
+        }
+        drop(broker);
+        let broker = open_when_free(folder.path());
+        assert_eq!(logged(&broker).await, before + 500, "what was accepted is written, in round {round}");
+        assert!(matches!(append(&broker, round * 1_000 + 999).await, Ok(Appended::New { .. })));
+        broker.drain().await;
+    }
+}
+
+#[test]
+fn a_log_of_a_later_release_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let connection = rusqlite::Connection::open(folder.path().join("log.db")).unwrap();
+    connection.execute_batch("PRAGMA user_version=99").unwrap();
+    drop(connection);
+    let refused = Embedded::open(folder.path(), Options::default());
+    assert!(matches!(refused, Err(OpenError::Newer { found: 99, .. })));
+}
+
+/// Counts the transactions in a WAL: the last frame of each says how long the database is then.
+fn commits(folder: &Path) -> usize {
+    let wal = std::fs::read(folder.join("log.db-wal")).unwrap();
+    let frames = wal[WAL_HEADER..].chunks_exact(FRAME);
+    frames.filter(|frame| frame[4..8] != [0; 4]).count()
+}
+
+#[tokio::test]
+async fn acknowledgements_share_the_commits_of_appends() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = open(folder.path());
+    let mut consumer = broker.consume(Group::new("persistence").unwrap()).await.unwrap();
+    let (before, began) = (commits(folder.path()), Instant::now());
+    for key in 0..60 {
+        append(&broker, key).await.unwrap();
+        let taken = consumer.fetch(1, DEADLINE).await.unwrap();
+        consumer.ack(&[taken[0].id]).await;
+        // Time enough to write it alone, were it written at once.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // Beside the appends' own: one each half second in which nothing was appended.
+    let idle = usize::try_from(began.elapsed().as_millis() / 500).unwrap();
+    let found = commits(folder.path()) - before;
+    assert!((60..=60 + idle).contains(&found), "{found} commits for 60 appends, {idle} for the rest");
+    let alone = async {
+        while commits(folder.path()) == before + found {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, alone).await.expect("the last acknowledgement is not left waiting");
+}
