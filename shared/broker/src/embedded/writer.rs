@@ -110,8 +110,11 @@ impl Writer {
         let (answer, answered) = oneshot::channel();
         let waiting = Box::new(Waiting { append, answer, _place: place });
         self.orders.send(Order::Append(waiting)).map_err(|_| AppendError::Closed)?;
-        // The writer answers each order that it took; an order behind the stop is dropped unread.
-        answered.await.unwrap_or(Err(AppendError::Closed))
+        // The writer answers each order that it took, and drops those behind the stop unread. A writer that
+        // broke instead may have committed what it did not answer.
+        let unanswered =
+            || if self.stopping.load(Ordering::SeqCst) { AppendError::Closed } else { AppendError::Unknown };
+        answered.await.unwrap_or_else(|_| Err(unanswered()))
     }
 
     pub(super) fn floor(&self, group: &str, floor: i64) {
@@ -160,7 +163,8 @@ impl Scribe {
         loop {
             let mut batch = Vec::new();
             let mut stop = None;
-            let wait = self.floors_due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()));
+            let wait =
+                self.floors_due.map_or(Duration::MAX, |due| due.saturating_duration_since(Instant::now()));
             match queue.recv_timeout(wait) {
                 Ok(order) => self.take(order, &mut batch, &mut stop),
                 Err(RecvTimeoutError::Timeout) => {}

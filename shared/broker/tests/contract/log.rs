@@ -23,8 +23,9 @@ pub(crate) async fn channels_of_a_shard_share_a_counter(world: &impl World) {
     let between = append(&broker, &near, "two").await.seq;
     let elsewhere = append(&broker, &far, "three").await.seq;
     let third = append(&broker, &home, "four").await.seq;
-    assert_eq!((between, third), (first + 1, first + 2), "one counter for a shard");
-    assert_eq!(elsewhere, first, "another counter for another shard");
+    // A broker's own entries may lie between, so numbers rise by one or more.
+    assert!(first < between && between < third, "one counter for a shard: {first} {between} {third}");
+    assert!(elsewhere > 0 && whole(&broker, &far).await.head == elsewhere);
 }
 
 pub(crate) async fn entries_and_life_survive_a_restart(world: &impl World) {
@@ -35,7 +36,7 @@ pub(crate) async fn entries_and_life_survive_a_restart(world: &impl World) {
     assert_eq!(texts(&whole(&broker, &general).await), ["one"]);
     assert_eq!(broker.head(&general).await.unwrap(), before);
     let after = append(&broker, &general, "two").await;
-    assert_eq!((after.epoch, after.seq), (before.epoch, before.seq + 1));
+    assert!(after.epoch == before.epoch && after.seq > before.seq, "{before:?} {after:?}");
 }
 
 pub(crate) async fn what_was_answered_survives_an_abrupt_end(world: &impl World) {
