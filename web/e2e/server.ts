@@ -16,6 +16,9 @@ export class Server {
   /** Port 0 at first; the port that was given then, so that a second start is found where the first was. */
   private listen = "127.0.0.1:0";
 
+  /** `settings` are variables of its environment that differ from a development server's. */
+  constructor(private readonly settings: Readonly<Record<string, string>> = {}) {}
+
   get url(): string {
     return `http://${this.listen}/chat`;
   }
@@ -36,6 +39,7 @@ export class Server {
       ADMIN_LISTEN: "127.0.0.1:0",
       DATA_DIR: this.data,
       LOG: "info",
+      ...this.settings,
     };
     const child = spawn(BINARY, [], { cwd: this.data, env, stdio: ["ignore", log, log] });
     this.process = child;

@@ -1,12 +1,13 @@
 import { ChatClient } from "@safeshipper/client";
+import type { OutboxStorage } from "@safeshipper/client";
 import { ChatProvider } from "@safeshipper/react";
-import { useEffect, useMemo, useState } from "react";
+import { useEffect, useState } from "react";
 import type { ReactElement } from "react";
 import { Chat } from "./Chat.tsx";
 import { Chooser } from "./Chooser.tsx";
 import { SignInError, listPeople, tokenFor } from "./people.ts";
 import type { Person } from "./people.ts";
-import { tabStorage } from "./storage.ts";
+import { openOutbox } from "./storage.ts";
 
 type People =
   | { state: "loading" }
@@ -38,20 +39,25 @@ export function App(props: { as: string | null }): ReactElement {
 
 function SignedIn(props: { person: Person; people: readonly Person[] }): ReactElement {
   const { person, people } = props;
-  const client = useMemo(
-    () =>
-      new ChatClient({
-        url: `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/chat/`,
-        token: () => tokenFor(person.id),
-        storage: tabStorage(person.id),
-      }),
-    [person.id],
-  );
+  const [client, setClient] = useState<ChatClient | null>(null);
+  useEffect(() => {
+    const leaving = new AbortController();
+    openOutbox(person.id, leaving.signal).then((storage) => {
+      if (!leaving.signal.aborted) setClient(clientOf(person, storage));
+    });
+    return () => leaving.abort();
+  }, [person]);
+  if (client === null) return <p className="splash">Loading…</p>;
   return (
     <ChatProvider client={client}>
       <Chat person={person} people={people} />
     </ChatProvider>
   );
+}
+
+function clientOf(person: Person, storage: OutboxStorage): ChatClient {
+  const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws/chat/`;
+  return new ChatClient({ url, token: () => tokenFor(person.id), storage });
 }
 
 function Refused(props: { error: SignInError; onRetry: () => void }): ReactElement {

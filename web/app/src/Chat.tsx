@@ -1,10 +1,14 @@
-import type { ChannelView } from "@safeshipper/client";
+import type { ChannelView, Connection } from "@safeshipper/client";
 import { useChat } from "@safeshipper/react";
-import { useEffect, useState } from "react";
-import type { ReactElement } from "react";
+import { useEffect, useRef, useState } from "react";
+import type { ReactElement, RefObject } from "react";
+import { ConnectionStatus } from "./ConnectionStatus.tsx";
 import { Conversation } from "./Conversation.tsx";
 import { Notice } from "./Notice.tsx";
 import { Sidebar } from "./Sidebar.tsx";
+import { Trouble } from "./Trouble.tsx";
+import { listening, useNarrow } from "./browser.ts";
+import type { Draft } from "./Composer.tsx";
 import type { Person } from "./people.ts";
 
 /** What a narrow screen shows; a wide one shows both. */
@@ -14,6 +18,7 @@ export function Chat(props: { person: Person; people: readonly Person[] }): Reac
   const { client, snapshot } = useChat();
   const [chosen, setChosen] = useState<string | null>(null);
   const [pane, setPane] = useState<Pane>("conversation");
+  const drafts = useRef(new Map<string, Draft>());
   const channel = shown(snapshot.channels, chosen);
   const openId = channel?.id ?? null;
 
@@ -22,32 +27,52 @@ export function Chat(props: { person: Person; people: readonly Person[] }): Reac
   }, [client, openId]);
   useReconnectOnReturn();
   useAskBeforeClosing(snapshot.channels);
-  const unread = snapshot.channels.reduce((sum, one) => sum + one.unread, 0);
-  useEffect(() => {
-    document.title = `${unread > 0 ? `(${unread}) ` : ""}SafeShipper chat`;
-  }, [unread]);
+  useTitle(snapshot.channels);
+  const narrow = useNarrow();
+  const page = useFocusOnPane(narrow ? pane : null);
 
   const names = new Map(props.people.map((person) => [person.id, person.name]));
+  const open = (id: string): void => {
+    setChosen(id);
+    setPane("conversation");
+  };
   return (
-    <div className="chat" data-pane={pane}>
+    <div className="chat" data-pane={pane} ref={page}>
+      <Trouble />
       <Sidebar
         person={props.person}
         channels={snapshot.channels}
         open={openId}
-        onOpen={(id) => {
-          setChosen(id);
-          setPane("conversation");
-        }}
+        onOpen={open}
+        withStatus={narrow && pane === "channels"}
       />
       {channel === undefined ? (
-        <main className="conversation empty">
-          <p className="splash">{snapshot.connection.state === "online" ? "You have no channels yet." : "Connecting…"}</p>
-        </main>
+        <NoChannel connection={snapshot.connection} />
       ) : (
-        <Conversation key={channel.id} channel={channel} names={names} onBack={() => setPane("channels")} />
+        <Conversation
+          key={channel.id}
+          channel={channel}
+          names={names}
+          drafts={drafts.current}
+          withStatus={!narrow || pane === "conversation"}
+          onBack={() => setPane("channels")}
+        />
       )}
       <Notice text={snapshot.notice} />
     </div>
+  );
+}
+
+function NoChannel(props: { connection: Connection }): ReactElement {
+  const { state } = props.connection;
+  return (
+    <main className="conversation">
+      <header className="title">
+        <h1>SafeShipper chat</h1>
+        <ConnectionStatus />
+      </header>
+      <p className="splash">{state === "online" ? "You have no channels yet." : "Your channels show when connected."}</p>
+    </main>
   );
 }
 
@@ -55,6 +80,26 @@ export function Chat(props: { person: Person; people: readonly Person[] }): Reac
 function shown(channels: readonly ChannelView[], chosen: string | null): ChannelView | undefined {
   const found = channels.find((channel) => channel.id === chosen);
   return found ?? channels.find((channel) => channel.type !== "EMERGENCY") ?? channels[0];
+}
+
+function useTitle(channels: readonly ChannelView[]): void {
+  const unread = channels.reduce((sum, one) => sum + one.unread, 0);
+  useEffect(() => {
+    document.title = `${unread > 0 ? `(${unread}) ` : ""}SafeShipper chat`;
+  }, [unread]);
+}
+
+/** The button that was pressed is gone with its pane, so the keyboard goes on in the pane that came. */
+function useFocusOnPane(pane: Pane | null): RefObject<HTMLDivElement | null> {
+  const page = useRef<HTMLDivElement>(null);
+  const before = useRef(pane);
+  useEffect(() => {
+    const changed = pane !== null && before.current !== null && pane !== before.current;
+    before.current = pane;
+    const target = pane === "channels" ? '.channel[aria-current="page"]' : ".title h1";
+    if (changed) page.current?.querySelector<HTMLElement>(target)?.focus();
+  }, [pane]);
+  return page;
 }
 
 /** Somebody who comes back to the page, or whose network does, does not wait for a timer. */
@@ -66,17 +111,14 @@ function useReconnectOnReturn(): void {
     const again = (): void => {
       if (document.visibilityState === "visible") client.reconnectNow();
     };
-    window.addEventListener("online", again);
-    document.addEventListener("visibilitychange", again);
-    return () => {
-      window.removeEventListener("online", again);
-      document.removeEventListener("visibilitychange", again);
-    };
+    const endings = [listening(window, ["online"], again), listening(document, ["visibilitychange"], again)];
+    return () => endings.forEach((end) => end());
   }, [client, waiting]);
 }
 
+/** They would wait until the page is opened again. */
 function useAskBeforeClosing(channels: readonly ChannelView[]): void {
-  const unsent = channels.some((channel) => channel.messages.some((message) => message.status !== "sent"));
+  const unsent = channels.some((channel) => channel.messages.some((message) => message.status === "pending"));
   useEffect(() => {
     if (!unsent) return undefined;
     const ask = (event: BeforeUnloadEvent): void => event.preventDefault();

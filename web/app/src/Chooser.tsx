@@ -7,6 +7,7 @@ import type { Person } from "./people.ts";
 export function Chooser(props: { people: readonly Person[]; unknown: string | null }): ReactElement {
   return (
     <main className="people">
+      <img src="icon.svg" alt="" width="44" height="44" />
       <h1>SafeShipper chat</h1>
       {props.unknown !== null && (
         <p role="alert">

@@ -1,6 +1,7 @@
 import type { MessageView } from "@safeshipper/client";
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useId, useRef } from "react";
 import type { KeyboardEvent, ReactElement } from "react";
+import { hasKeyboard } from "./browser.ts";
 
 /** Characters of a message at most: the protocol's limit. */
 const CHARS_MAX = 8000;
@@ -8,37 +9,51 @@ const CHARS_MAX = 8000;
 /** From how many characters on the counter is shown. */
 const COUNTED_FROM = 7500;
 
+/** What is being written. */
+export interface Draft {
+  readonly text: string;
+  readonly replyTo: MessageView | null;
+}
+
+export const NO_DRAFT: Draft = { text: "", replyTo: null };
+
 interface ComposerProps {
   channelName: string;
-  replyTo: MessageView | null;
-  onEndReply: () => void;
+  draft: Draft;
+  /** Who is answered. */
+  replyName: string;
+  onDraft: (draft: Draft) => void;
   onTyping: (isTyping: boolean) => void;
-  onSend: (content: string) => void;
+  onSend: () => void;
 }
 
 export function Composer(props: ComposerProps): ReactElement {
-  const { replyTo } = props;
-  const [text, setText] = useState("");
+  const { draft, onDraft, onTyping } = props;
+  const { text, replyTo } = draft;
   const input = useRef<HTMLTextAreaElement>(null);
+  const counter = useId();
   useEffect(() => {
-    if (replyTo !== null) input.current?.focus();
+    if (replyTo !== null || hasKeyboard()) input.current?.focus();
   }, [replyTo]);
 
-  const length = [...text].length;
-  const sendable = text.trim() !== "" && length <= CHARS_MAX;
+  const length = [...text.trim()].length;
+  const sendable = length > 0 && length <= CHARS_MAX;
   const send = (): void => {
     if (!sendable) return;
-    props.onSend(text);
-    props.onTyping(false);
-    setText("");
+    onTyping(false);
+    props.onSend();
+  };
+  const endReply = (): void => {
+    onDraft({ ...draft, replyTo: null });
+    input.current?.focus();
   };
   const onKeyDown = (event: KeyboardEvent): void => {
-    // An input method uses Enter to choose a word.
-    if (event.key === "Enter" && !event.shiftKey && !event.nativeEvent.isComposing) {
+    if (isComposing(event)) return;
+    if (event.key === "Enter" && !event.shiftKey) {
       event.preventDefault();
       send();
     } else if (event.key === "Escape" && replyTo !== null) {
-      props.onEndReply();
+      endReply();
     }
   };
   return (
@@ -47,18 +62,10 @@ export function Composer(props: ComposerProps): ReactElement {
       onSubmit={(event) => {
         event.preventDefault();
         send();
+        input.current?.focus();
       }}
     >
-      {replyTo !== null && (
-        <div className="replying">
-          <span>
-            Reply to <strong>{replyTo.senderName}</strong> {replyTo.content}
-          </span>
-          <button type="button" onClick={props.onEndReply}>
-            Cancel
-          </button>
-        </div>
-      )}
+      {replyTo !== null && <Replying name={props.replyName} content={replyTo.content} onEnd={endReply} />}
       <div className="line">
         <div className="grow" data-text={text}>
           <textarea
@@ -66,12 +73,14 @@ export function Composer(props: ComposerProps): ReactElement {
             rows={1}
             value={text}
             aria-label={`Message to ${props.channelName}`}
+            aria-invalid={length > CHARS_MAX}
+            aria-describedby={counter}
             placeholder={`Message to ${props.channelName}`}
             onKeyDown={onKeyDown}
-            onBlur={() => props.onTyping(false)}
-            onChange={(event) => {
-              setText(event.target.value);
-              props.onTyping(event.target.value.trim() !== "");
+            onBlur={() => onTyping(false)}
+            onChange={({ target }) => {
+              onDraft({ ...draft, text: target.value });
+              onTyping(target.value.trim() !== "");
             }}
           />
         </div>
@@ -79,11 +88,32 @@ export function Composer(props: ComposerProps): ReactElement {
           Send
         </button>
       </div>
-      {length >= COUNTED_FROM && (
-        <p className="counter" role={length > CHARS_MAX ? "alert" : undefined} data-over={length > CHARS_MAX}>
-          {length} of {CHARS_MAX} characters
-        </p>
-      )}
+      <p className="counter" id={counter} data-over={length > CHARS_MAX}>
+        {length >= COUNTED_FROM ? countOf(length) : <span className="hint">Enter sends, Shift + Enter starts a line</span>}
+      </p>
     </form>
   );
+}
+
+function Replying(props: { name: string; content: string; onEnd: () => void }): ReactElement {
+  return (
+    <div className="replying">
+      <span>
+        Reply to <strong>{props.name}</strong> {props.content}
+      </span>
+      <button type="button" onClick={props.onEnd} aria-label="Cancel the reply">
+        Cancel
+      </button>
+    </div>
+  );
+}
+
+function countOf(length: number): string {
+  const over = length - CHARS_MAX;
+  return `${length} of ${CHARS_MAX} characters${over > 0 ? `, ${over} too many` : ""}`;
+}
+
+/** An input method uses Enter and Escape itself; Safari ends the composition first and tells by the key code alone. */
+function isComposing(event: KeyboardEvent): boolean {
+  return event.nativeEvent.isComposing || event.keyCode === 229;
 }

@@ -1,26 +1,16 @@
 import type { Connection } from "@safeshipper/client";
 import { useChat } from "@safeshipper/react";
-import { useEffect, useState } from "react";
 import type { ReactElement } from "react";
+import { useNetwork } from "./browser.ts";
 
-/** The dot: green connected, amber on the way, red not connected. The words beside it say the same. */
+/** The dot: green connected, amber on the way, red not before somebody does something. The words say the same. */
 export function ConnectionStatus(): ReactElement {
-  const { client, snapshot } = useChat();
-  const { connection } = snapshot;
-  const seconds = useSecondsUntil(connection.state === "waiting" ? connection.retryAtMs : null);
-  const stuck = connection.state === "waiting" || connection.state === "ended";
+  const { connection } = useChat().snapshot;
+  const offline = !useNetwork() && connection.state !== "online";
   return (
-    <div className="connection" data-testid="connection" data-state={connection.state}>
+    <div className="connection" data-testid="connection" data-state={offline ? "offline" : connection.state}>
       <span className="dot" aria-hidden="true" />
-      <span className="words">
-        <span role="status">{words(connection)}</span>
-        {connection.state === "waiting" && <small>Trying again in {seconds} s</small>}
-      </span>
-      {stuck && (
-        <button type="button" onClick={() => client.reconnectNow()}>
-          Try now
-        </button>
-      )}
+      <span role="status">{offline ? "No network" : words(connection)}</span>
     </div>
   );
 }
@@ -32,22 +22,10 @@ function words(connection: Connection): string {
     case "connecting":
       return "Connecting…";
     case "waiting":
-      return "Not connected";
+      return "Reconnecting";
     case "ended":
-      return `Disconnected: ${connection.reason}`;
+      return "Disconnected";
     case "stopped":
       return "Signed out";
   }
-}
-
-/** Counts down in whole seconds; 0 without a time. */
-function useSecondsUntil(timeMs: number | null): number {
-  const [now, setNow] = useState(() => Date.now());
-  useEffect(() => {
-    if (timeMs === null) return undefined;
-    setNow(Date.now());
-    const ticking = setInterval(() => setNow(Date.now()), 500);
-    return () => clearInterval(ticking);
-  }, [timeMs]);
-  return timeMs === null ? 0 : Math.max(0, Math.ceil((timeMs - now) / 1000));
 }

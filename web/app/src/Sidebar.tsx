@@ -10,21 +10,18 @@ interface SidebarProps {
   channels: readonly ChannelView[];
   open: string | null;
   onOpen: (channelId: string) => void;
+  /** A narrow screen shows no other header. */
+  withStatus: boolean;
 }
 
 export function Sidebar(props: SidebarProps): ReactElement {
   const { person } = props;
   return (
     <aside className="sidebar">
-      <header className="me">
-        <Avatar id={person.id} name={person.name} />
-        <span className="who">
-          <strong>{person.name}</strong>
-          <small>{roleName(person.role)}</small>
-        </span>
-        <a href="?" title="Be somebody else">
-          Switch
-        </a>
+      <header className="brand">
+        <img src="icon.svg" alt="" width="24" height="24" />
+        <strong>SafeShipper</strong>
+        {props.withStatus && <ConnectionStatus />}
       </header>
       <nav aria-label="Channels">
         <h2>Channels</h2>
@@ -36,7 +33,16 @@ export function Sidebar(props: SidebarProps): ReactElement {
           ))}
         </ul>
       </nav>
-      <ConnectionStatus />
+      <footer className="me">
+        <Avatar id={person.id} name={person.name} />
+        <span className="who">
+          <strong>{person.name}</strong>
+          <small>{roleName(person.role)}</small>
+        </span>
+        <a href="?" title="Be somebody else">
+          Switch
+        </a>
+      </footer>
     </aside>
   );
 }

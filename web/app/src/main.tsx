@@ -5,7 +5,10 @@ import { App } from "./App.tsx";
 import "./styles/base.css";
 import "./styles/people.css";
 import "./styles/layout.css";
+import "./styles/channels.css";
+import "./styles/connection.css";
 import "./styles/messages.css";
+import "./styles/message.css";
 import "./styles/composer.css";
 
 const root = document.getElementById("root");

@@ -1,4 +1,5 @@
 /** Words for what the protocol spells in capitals, and times as people read them. */
+import type { MessageView } from "@safeshipper/client";
 
 /** `COMPLIANCE_OFFICER` as "Compliance officer". */
 export function roleName(role: string): string {
@@ -20,8 +21,15 @@ export function colourOf(id: string, colours: number): number {
   return hash % colours;
 }
 
+/** What a message says; one without words says what it is. */
+export function contentOf(message: MessageView): string {
+  return message.content === "" ? `[${roleName(message.messageType)}]` : message.content;
+}
+
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
+/** In the language of the page, since it stands between "Today" and "Yesterday". */
+const DAY = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long" });
+const DAY_OF_YEAR = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", year: "numeric" });
 
 export function clock(iso: string): string {
   return CLOCK.format(new Date(iso));
@@ -34,10 +42,10 @@ export function day(iso: string, now: Date): string {
   const daysAgo = Math.round((midnight(now) - midnight(date)) / 86_400_000);
   if (daysAgo === 0) return "Today";
   if (daysAgo === 1) return "Yesterday";
-  return DAY.format(date);
+  return (date.getFullYear() === now.getFullYear() ? DAY : DAY_OF_YEAR).format(date);
 }
 
-/** "Dana types", "Dana and Marek type", "Several people type". */
+/** "Dana is typing…", "Dana and Marek are typing…", "Several people are typing…". */
 export function typingLine(names: readonly string[]): string {
   const [first, second, third] = names;
   if (first === undefined) return "";

@@ -1,6 +1,7 @@
 import type { MessageView } from "@safeshipper/client";
 import { useLayoutEffect, useRef, useState } from "react";
 import type { RefObject } from "react";
+import { scrollBehavior } from "./browser.ts";
 
 /** Pixels from the end at which one still reads the newest. */
 const AT_END_PX = 48;
@@ -29,10 +30,11 @@ export function useFollow(messages: readonly MessageView[], me: string | null): 
     if (element === null) return;
     const was = before.current;
     const isNew = last !== undefined && last.key !== was?.last;
+    const olderCame = was !== undefined && first !== was.first && messages.some(({ key }) => key === was.first);
     if (atEnd.current || (isNew && last.senderId === me)) {
       element.scrollTop = element.scrollHeight;
       atEnd.current = true;
-    } else if (was !== undefined && first !== was.first) {
+    } else if (olderCame) {
       element.scrollTop += element.scrollHeight - was.height;
     } else if (isNew) {
       setBehind(true);
@@ -46,6 +48,8 @@ export function useFollow(messages: readonly MessageView[], me: string | null): 
     if (element === null) return undefined;
     const watching = new ResizeObserver(() => {
       if (atEnd.current) element.scrollTop = element.scrollHeight;
+      // Another width breaks the lines anew: the next comparison is with this height.
+      if (before.current !== undefined) before.current.height = element.scrollHeight;
     });
     watching.observe(element);
     return () => watching.disconnect();
@@ -58,7 +62,7 @@ export function useFollow(messages: readonly MessageView[], me: string | null): 
     if (atEnd.current) setBehind(false);
   };
   const toEnd = (): void => {
-    list.current?.scrollTo({ top: list.current.scrollHeight, behavior: "smooth" });
+    list.current?.scrollTo({ top: list.current.scrollHeight, behavior: scrollBehavior() });
   };
   return { list, onScroll, toEnd, behind };
 }
