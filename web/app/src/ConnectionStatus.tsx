@@ -3,7 +3,7 @@ import { useChat } from "@safeshipper/react";
 import type { ReactElement } from "react";
 import { useNetwork } from "./browser.ts";
 
-/** The dot: green connected, amber on the way, red not before somebody does something. The words say the same. */
+/** The dot: green connected, amber on the way, red not connected. The words say more. */
 export function ConnectionStatus(): ReactElement {
   const { connection } = useChat().snapshot;
   const offline = !useNetwork() && connection.state !== "online";
