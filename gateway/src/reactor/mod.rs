@@ -147,12 +147,15 @@ impl Reactor {
         connection.listen_again();
     }
 
-    /// Starts the next page of a socket with room for it; returns whether that put something into the outbox.
+    /// Starts the pages of a socket with room for them; returns whether that put something into the outbox. Pages
+    /// of quiet channels are over at once and put nothing there.
     fn start_page(self: &Rc<Self>, connection: &Rc<Connection>) -> bool {
-        let room = connection.outbox.borrow().has_room_for_page();
-        if room && connection.session.borrow().wants_room() {
+        let has_room = || connection.outbox.borrow().has_room_for_page();
+        while has_room() && connection.session.borrow().wants_room() {
             self.decide(connection, Input::Room);
-            return !connection.outbox.borrow().is_empty();
+            if !connection.outbox.borrow().is_empty() {
+                return true;
+            }
         }
         false
     }

@@ -224,3 +224,13 @@ async def test_a_close_is_answered_with_its_own_code(server, code):
     socket, _ = await connect(server)
     await socket.close(code)
     assert socket.protocol.close_rcvd.code == code
+
+
+async def test_a_resume_of_quiet_channels_is_done_at_once(server):
+    socket, first = await connect(server, "driver-2", "?resume=1")
+    channels = [{key: entry[key] for key in ("channel_id", "epoch", "seq")} for entry in first["channels"]]
+    await send(socket, type="resume", channels=channels, last=True, ref="r")
+    # It once hung on the sweep, a second for each channel.
+    done = await receive(socket, timeout=0.8)
+    assert done == {"type": "resume_done", "ref": "r"}
+    await socket.close()
