@@ -1,5 +1,6 @@
 //! What an operator decides about a gateway.
 
+use crate::handshake::origin::Origin;
 use ipnet::IpNet;
 use protocol::limits;
 use runtime::config::{FromValue, Reader, Secret, Settings};
@@ -46,6 +47,11 @@ impl Config {
         let reactors = reader.get("gateway.reactors", cores);
         if !(1..=256).contains(&reactors) {
             reader.fault(format!("gateway.reactors = {reactors}: expected 1 to 256"));
+        }
+        for origin in settings.allowed_origins.iter().filter(|origin| Origin::parse(origin).is_none()) {
+            reader.fault(format!(
+                "cors_allowed_origins: {origin:?} is no origin such as https://app.example.com"
+            ));
         }
         let proxies: Vec<Proxy> = reader.get("gateway.trusted_proxies", Vec::new());
         let per_address = limits::CONNECTIONS_PER_ADDRESS_MAX as usize;

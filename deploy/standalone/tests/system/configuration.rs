@@ -24,6 +24,17 @@ fn all_faults_are_said_at_once_with_the_nearest_name() {
 }
 
 #[test]
+fn a_filter_or_an_origin_that_would_do_nothing_is_refused() {
+    let said = refused(|command| {
+        command.env("LOG", "info,gateway=loud");
+        command.env("CORS_ALLOWED_ORIGINS", "https://app.example.com,app.example.com,https://a.example/chat");
+    });
+    for part in ["gateway=loud", "\"app.example.com\"", "https://a.example/chat"] {
+        assert!(said.contains(part), "{part} in: {said}");
+    }
+}
+
+#[test]
 fn without_a_mode_the_variables_are_named() {
     let said = refused(|command| {
         command.env_remove("DEBUG");

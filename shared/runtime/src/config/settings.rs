@@ -1,6 +1,7 @@
 //! What every process shares: mode, addresses, folders, keys.
 
 use super::{Reader, Secret};
+use crate::telemetry::Filter;
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::net::SocketAddr;
@@ -52,7 +53,7 @@ pub struct Settings {
     /// Where a process keeps what must outlive it.
     pub data_dir: PathBuf,
     /// The filter of the logs.
-    pub log: String,
+    pub log: Filter,
     /// The key of everything that is signed; empty when missing, which is a fault already.
     pub secret_key: Secret,
     /// Who made that key.
@@ -78,7 +79,7 @@ impl Settings {
             listen: reader.get("listen", SocketAddr::from((public, 8000))),
             admin_listen: reader.get("admin_listen", SocketAddr::from((internal, 9090))),
             data_dir,
-            log: reader.get("log", "info".to_owned()),
+            log: reader.get("log", Filter::default()),
             jwt_signing_key: signing.unwrap_or_else(|| secret_key.clone()),
             secret_key,
             key_origin,
@@ -183,6 +184,21 @@ mod tests {
             let (settings, finished) = read(pairs);
             assert_eq!(settings.mode.as_ref().map(Mode::name), *expected, "{pairs:?}");
             assert_eq!(finished.is_ok(), expected.is_some(), "{pairs:?}: {finished:?}");
+        }
+    }
+
+    #[test]
+    fn a_blank_key_is_no_key() {
+        for key in ["auth.secret_key", "auth.jwt_signing_key"] {
+            for blank in ["", "  "] {
+                let file = format!("debug = true\n{key} = '{blank}'");
+                let data = tempfile::tempdir().unwrap();
+                let data_dir = [("DATA_DIR".to_owned(), data.path().to_str().unwrap().to_owned())];
+                let mut reader = Reader::new(Source::from_parts(Some(&file), &[], &data_dir).unwrap());
+                Settings::read(&mut reader);
+                let faults = reader.finish().unwrap_err().to_string();
+                assert!(faults.contains(key) && faults.contains("not blank"), "{faults}");
+            }
         }
     }
 
