@@ -1,7 +1,7 @@
 //! What upstream tells becomes frames in outboxes and changes in the hub.
 
 use super::Reactor;
-use crate::connection::Connection;
+use crate::connection::{Connection, Life};
 use crate::hub::{Push, Ticket};
 use crate::session::Input;
 use crate::upstream::event::{Event, Passing};
@@ -126,21 +126,22 @@ impl Reactor {
         self.close_slow(&members);
     }
 
+    /// A page that its session does not wait for any more is nobody's; the session still hears that it came.
     fn page(self: &Rc<Self>, connection: &Rc<Connection>, channel: ChannelId, page: Page) {
-        let (frame, live) = match page {
-            Page::Last(frame) => (frame, true),
-            Page::More(frame) => (Some(frame), false),
-            Page::Failed if self.hub.borrow().holds(&channel, connection.id) => {
-                return self.close(connection, CloseCode::Overloaded);
+        let wanted = connection.life.get() == Life::Open && connection.session.borrow().awaits_page(&channel);
+        let live = match (wanted, page) {
+            (true, Page::Failed) => return self.close(connection, CloseCode::Overloaded),
+            (true, Page::Last(frame)) => {
+                self.hub.borrow_mut().set(&channel, connection.id, Push::Live);
+                frame.into_iter().for_each(|frame| connection.outbox.borrow_mut().push_answer(frame));
+                true
             }
-            Page::Failed => (None, false),
+            (true, Page::More(frame)) => {
+                connection.outbox.borrow_mut().push_answer(frame);
+                false
+            }
+            (false, _) => false,
         };
-        if live {
-            self.hub.borrow_mut().set(&channel, connection.id, Push::Live);
-        }
-        if let Some(frame) = frame {
-            connection.outbox.borrow_mut().push_answer(frame);
-        }
         self.decide(connection, Input::Resumed { channel, live });
         self.mark_dirty(connection);
     }

@@ -116,13 +116,14 @@ impl Session {
             let (code, text) = (ErrorCode::PermissionDenied, MAY_NOT_JOIN.into());
             return self.refuse(FrameError { code, text, silent_on_classic: false }, reference, actions);
         }
-        self.joining.insert(channel.clone(), reference);
+        self.joining = Some((channel.clone(), reference));
         actions.push(Action::Join(channel));
     }
 
     /// The hub has the cursor: from here on this socket hears the channel.
     pub(super) fn on_joined(&mut self, channel: &ChannelId, head: Position, actions: &mut Vec<Action>) {
-        let (Some(reference), Some(user)) = (self.joining.remove(channel), &self.user) else { return };
+        let Some((_, reference)) = self.joining.take_if(|(joining, _)| joining == channel) else { return };
+        let Some(user) = &self.user else { return };
         let Some(known) = self.channels.get_mut(channel) else { return };
         let membership = &known.membership;
         actions.push(Action::Send(

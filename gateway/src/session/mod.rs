@@ -125,8 +125,8 @@ pub(crate) struct Session {
     /// Unix ms after which the socket has lived long enough.
     ends_at_ms: u64,
     channels: HashMap<ChannelId, Channel>,
-    /// Channels that wait for their cursor after `join_channel`, with the frame's ref.
-    joining: HashMap<ChannelId, Option<Ref>>,
+    /// The channel that waits for its cursor after `join_channel`, with the frame's ref.
+    joining: Option<(ChannelId, Option<Ref>)>,
     durable: Durable,
     pages: Pages,
     typing: Typing,
@@ -167,7 +167,7 @@ impl Session {
             ends_at_ms: moment.unix_ms + limits::SESSION_MAX_MS,
             user: None,
             channels: HashMap::new(),
-            joining: HashMap::new(),
+            joining: None,
             durable: Durable::default(),
             pages: Pages::default(),
             typing: Typing::default(),
@@ -188,7 +188,12 @@ impl Session {
 
     /// Whether client frames can be handled now; else they wait unread, so that none is answered too early.
     pub(crate) fn takes_frames(&self) -> bool {
-        !matches!(self.phase, Phase::Opening { .. } | Phase::Subscribing { .. })
+        !matches!(self.phase, Phase::Opening { .. } | Phase::Subscribing { .. }) && self.joining.is_none()
+    }
+
+    /// Whether the page of a `resume` that is on its way is still wanted.
+    pub(crate) fn awaits_page(&self, channel: &ChannelId) -> bool {
+        self.pages.awaits(channel)
     }
 
     /// Whether a page waits for room in the outbox.
@@ -209,8 +214,7 @@ impl Session {
             Input::Done(done) => self.on_done(done, &mut actions),
             Input::History(answer) => self.pages.on_history(answer, &mut actions),
             Input::Resumed { channel, live } => {
-                let hangs = !live && self.channels.get(&channel).is_some_and(|channel| channel.subscribed);
-                self.pages.on_resumed(channel, hangs.then_some(moment.unix_ms));
+                self.pages.on_resumed(&channel, live, moment.unix_ms);
             }
             Input::Room => self.pages.on_room(&mut actions),
             Input::Tick => self.on_tick(moment, &mut actions),
@@ -270,10 +274,10 @@ impl Session {
         if let Some(user) = &self.user {
             self.typing.stop_all(&user.id, actions);
         }
-        let heard = |id: &&ChannelId| self.channels[*id].subscribed || self.joining.contains_key(*id);
-        actions.extend(self.channels.keys().filter(heard).cloned().map(Action::Leave));
+        let heard = self.channels.iter().filter(|(_, channel)| channel.subscribed).map(|(id, _)| id.clone());
+        let joining = self.joining.take().map(|(channel, _)| channel);
+        actions.extend(heard.chain(joining).map(Action::Leave));
         self.channels.clear();
-        self.joining.clear();
         self.phase = Phase::Closed;
     }
 

@@ -106,7 +106,7 @@ impl Session {
     pub(super) fn on_subscribe_failed(&mut self, channel: &ChannelId, actions: &mut Vec<Action>) {
         if matches!(self.phase, Phase::Subscribing { .. }) {
             actions.push(Action::Close(CloseCode::Overloaded));
-        } else if let Some(reference) = self.joining.remove(channel) {
+        } else if let Some((_, reference)) = self.joining.take_if(|(joining, _)| joining == channel) {
             let code = protocol::codes::ErrorCode::Unavailable;
             actions.push(super::error_frame(code, "Failed to join channel".to_owned(), reference));
         }

@@ -32,8 +32,15 @@ enum Page {
 }
 
 enum Flight {
-    History { reference: Option<Ref>, channel: ChannelId },
-    Resume(ChannelId),
+    History {
+        reference: Option<Ref>,
+        channel: ChannelId,
+    },
+    /// `wanted` until the channel is left: the page is then nobody's, even if the channel is joined again.
+    Resume {
+        channel: ChannelId,
+        wanted: bool,
+    },
 }
 
 impl Pages {
@@ -85,6 +92,14 @@ impl Pages {
     pub(super) fn forget(&mut self, channel: &ChannelId) {
         self.unnamed.remove(channel);
         self.held.remove(channel);
+        self.waiting.retain(|page| !matches!(page, Page::Resume { channel: named, .. } if named == channel));
+        if let Some(Flight::Resume { channel: flying, wanted }) = &mut self.in_flight {
+            *wanted &= flying != channel;
+        }
+    }
+
+    pub(super) fn awaits(&self, channel: &ChannelId) -> bool {
+        matches!(&self.in_flight, Some(Flight::Resume { channel: flying, wanted: true }) if flying == channel)
     }
 
     pub(super) fn on_room(&mut self, actions: &mut Vec<Action>) {
@@ -95,7 +110,7 @@ impl Pages {
                     actions.push(Action::Send(ResumeDone { r#ref: reference }.into()));
                 }
                 Some(Page::Resume { channel, position }) => {
-                    self.in_flight = Some(Flight::Resume(channel.clone()));
+                    self.in_flight = Some(Flight::Resume { channel: channel.clone(), wanted: true });
                     actions.push(Action::Resume { channel, position });
                 }
                 Some(Page::History { reference, request }) => {
@@ -122,15 +137,13 @@ impl Pages {
         });
     }
 
-    /// A page is in the outbox; without being pushed from there on, the channel hangs on the client.
-    pub(super) fn on_resumed(&mut self, channel: ChannelId, hangs_since: Option<u64>) {
-        let ours = matches!(&self.in_flight, Some(Flight::Resume(flying)) if *flying == channel);
-        if ours {
-            self.in_flight = None;
-            if let Some(now) = hangs_since {
-                self.held.insert(channel, now);
-            }
+    /// A page came; unless it was the last one, the channel hangs on the client from now on.
+    pub(super) fn on_resumed(&mut self, channel: &ChannelId, live: bool, now: u64) {
+        if !live && self.awaits(channel) {
+            self.held.insert(channel.clone(), now);
         }
+        self.in_flight
+            .take_if(|flight| matches!(flight, Flight::Resume { channel: flying, .. } if flying == channel));
     }
 
     pub(super) fn on_tick(&mut self, now: u64) {

@@ -266,3 +266,41 @@ fn a_socket_that_is_gone_leaves_everything_it_heard() {
     assert!(matches!(&actions[..], [Action::Publish(_), Action::Leave(id)] if *id == channel("a")));
     assert!(session.on(Input::Gone, at(NOW)).is_empty());
 }
+
+#[test]
+fn frames_wait_until_a_join_is_answered() {
+    for joined in [true, false] {
+        let mut session = open(Form::V1, false);
+        frame(&mut session, r#"{"type":"leave_channel","channel_id":"a"}"#, NOW);
+        let join = frame(&mut session, r#"{"type":"join_channel","channel_id":"a","ref":"j"}"#, NOW);
+        assert!(matches!(&join[..], [Action::Join(id)] if *id == channel("a")));
+        assert!(!session.takes_frames(), "a leave must not overtake the join");
+        let answer = if joined {
+            Input::Joined(channel("a"), position(9))
+        } else {
+            Input::SubscribeFailed(channel("a"))
+        };
+        let actions = session.on(answer, at(NOW));
+        assert_eq!(sent(&actions)[0]["ref"], "j");
+        assert_eq!(actions.iter().any(|action| matches!(action, Action::GoLive(_))), joined);
+        assert!(session.takes_frames());
+    }
+}
+
+#[test]
+fn the_page_of_a_channel_that_was_left_is_nobodys() {
+    let mut session = open(Form::V1, true);
+    let resume = r#"{"type":"resume","channels":[{"channel_id":"a","epoch":"e","seq":1}]}"#;
+    frame(&mut session, resume, NOW);
+    session.on(Input::Room, at(NOW));
+    assert!(session.awaits_page(&channel("a")));
+    frame(&mut session, r#"{"type":"leave_channel","channel_id":"a"}"#, NOW);
+    frame(&mut session, r#"{"type":"join_channel","channel_id":"a"}"#, NOW);
+    session.on(Input::Joined(channel("a"), position(9)), at(NOW));
+    assert!(!session.awaits_page(&channel("a")), "the page was asked for before the channel was left");
+    assert!(session.on(Input::Room, at(NOW)).is_empty(), "one page at a time");
+    session.on(Input::Resumed { channel: channel("a"), live: false }, at(NOW));
+    assert_eq!(sent(&session.on(Input::Room, at(NOW)))[0]["type"], "resume_done");
+    let later = session.on(Input::Tick, at(NOW + limits::HELD_TIME_MS));
+    assert_eq!(closes(&later), None, "nothing hangs on the client");
+}

@@ -236,8 +236,8 @@ impl Following {
         };
         let next = match page {
             Ok(page) => {
-                let end = page.end;
-                followed.tail.on_read(decoded(page.entries), end)
+                let last = page.entries.last().map_or(followed.tail.cursor(), |entry| entry.seq);
+                followed.tail.on_read(decoded(page.entries), last, page.end)
             }
             Err(error) => {
                 tracing::warn!(%error, %channel, "the log cannot be read to repair a gap");
@@ -256,7 +256,7 @@ impl Following {
     fn read(&self, channel: &ChannelId, delay: Duration, jobs: &Jobs) {
         let Some(followed) = self.channels.get(channel) else { return };
         metrics::counter!(crate::metrics::LOG_READS).increment(1);
-        let (after, generation) = (followed.tail.cursor(), followed.generation);
+        let (after, generation) = (followed.tail.read_after(), followed.generation);
         let (broker, reads, channel) = (self.broker.clone(), self.reads.clone(), channel.clone());
         jobs.push(Box::pin(async move {
             tokio::time::sleep(delay).await;

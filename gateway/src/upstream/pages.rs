@@ -1,5 +1,8 @@
 //! Pages of `resumed`: what happened in a channel after a position, as one frame for one socket.
 
+#[cfg(test)]
+mod tests;
+
 use super::envelopes::decoded;
 use super::tail::Tail;
 use super::{Page, PageAsked};
@@ -8,7 +11,7 @@ use broker::{LogPage, ReadError};
 use protocol::codec::{PageEnding, encode_event, encode_resumed};
 use protocol::envelope::{Envelope, Logged};
 use protocol::frames::Form;
-use protocol::ids::{Position, Seq};
+use protocol::ids::{Epoch, Position, Seq};
 use protocol::limits::PAGE_BYTES_MAX;
 
 /// A page on its way: what was read of the log so far.
@@ -22,12 +25,14 @@ pub(crate) struct Draft {
 
 /// What the log said.
 enum Found {
-    /// It was not asked, or it gave everything up to its head.
+    /// It was not asked: the ring may reach back to the position.
+    Unasked,
+    /// It gave everything up to its head.
     Everything,
     /// It has more than a page after `reached`.
     More,
-    /// It was purged beyond the position.
-    Purged,
+    /// It was purged beyond the position, or ends before it: it is not the log that the client saw.
+    Elsewhere,
     /// It could not be read.
     Nothing,
 }
@@ -42,7 +47,7 @@ pub(super) enum Outcome {
 impl Draft {
     pub(super) fn new(asked: PageAsked) -> Self {
         let reached = asked.position.seq;
-        Self { asked, read: Vec::new(), reached, found: Found::Everything }
+        Self { asked, read: Vec::new(), reached, found: Found::Unasked }
     }
 
     /// Takes a page of the log after `reached`.
@@ -55,8 +60,8 @@ impl Draft {
                 return self;
             }
         };
-        if page.floor > self.reached {
-            self.found = Found::Purged;
+        if page.floor > self.reached || page.head < self.asked.position.seq {
+            self.found = Found::Elsewhere;
             return self;
         }
         let last = page.entries.last().map_or(self.reached, |entry| entry.seq);
@@ -73,51 +78,71 @@ impl Draft {
         let page = match self.found {
             _ if !asked_here => self.frame(&[], &here, PageEnding::Reset),
             Found::Nothing => Page::Failed,
-            Found::Purged => self.frame(&[], &here, PageEnding::Reset),
-            Found::More => self.cut(Vec::new(), here, false),
-            Found::Everything if self.reached >= sent => self.cut(Vec::new(), here, true),
-            Found::Everything => match tail.after(self.reached) {
+            Found::Elsewhere => self.frame(&[], &here, PageEnding::Reset),
+            // An acknowledgement may be ahead of what came here; a position of another log looks the same.
+            Found::Unasked if self.reached > tail.cursor() => return Outcome::Read(self),
+            _ if self.reached >= sent => self.cut(Vec::new(), here),
+            Found::More => {
+                let reached = Position { seq: self.reached, ..here };
+                self.cut_more(reached)
+            }
+            Found::Unasked | Found::Everything => match tail.after(self.reached) {
                 None => return Outcome::Read(self),
                 Some(events) => {
                     let newer = events.filter(|event| event.seq() <= sent);
                     let newer = newer.map(|event| (event.seq(), event.logged.envelope.clone())).collect();
-                    self.cut(newer, here, true)
+                    self.cut(newer, here)
                 }
             },
         };
         Outcome::Done(page)
     }
 
-    /// Encodes what was read and what is newer, up to `here` and within a page's bytes; each event's `prev` is
-    /// the one before it in the page, the first one's the position that was asked for.
-    fn cut(mut self, newer: Vec<(Seq, Envelope)>, here: Position, complete: bool) -> Page {
-        let entries: Vec<_> = std::mem::take(&mut self.read)
-            .into_iter()
-            .filter(|(seq, _)| *seq <= here.seq)
-            .chain(newer)
-            .collect();
-        let (mut events, mut bytes) = (Vec::new(), 0);
-        let (mut prev, mut full) = (self.asked.position.seq, false);
-        for (seq, envelope) in entries {
-            let logged = Logged { seq, prev, envelope };
-            let Ok(Some(json)) = encode_event(&here.epoch, &logged, Form::V1) else { continue };
+    /// Encodes what was read and what is newer, up to `here` and within a page's bytes: the last page, if all fits.
+    fn cut(mut self, newer: Vec<(Seq, Envelope)>, here: Position) -> Page {
+        self.read.retain(|(seq, _)| *seq <= here.seq);
+        self.read.extend(newer);
+        match self.encode(&here.epoch) {
+            Encoded { cut_after: Some(seq), events } => {
+                self.frame(&events, &Position { seq, ..here }, PageEnding::More)
+            }
+            Encoded { events, .. } if events.is_empty() => Page::Last(None),
+            Encoded { events, .. } => self.frame(&events, &here, PageEnding::Last),
+        }
+    }
+
+    /// Encodes what was read up to `reached`, behind which the log has more.
+    fn cut_more(self, reached: Position) -> Page {
+        let Encoded { events, cut_after } = self.encode(&reached.epoch);
+        let seq = cut_after.unwrap_or(reached.seq);
+        self.frame(&events, &Position { seq, ..reached }, PageEnding::More)
+    }
+
+    /// Encodes what fits into a page; each event's `prev` is the one before it in the page, the first one's the
+    /// position that was asked for.
+    fn encode(&self, epoch: &Epoch) -> Encoded {
+        let (mut events, mut bytes, mut prev) = (Vec::new(), 0, self.asked.position.seq);
+        for (seq, envelope) in &self.read {
+            let logged = Logged { seq: *seq, prev, envelope: envelope.clone() };
+            let Ok(Some(json)) = encode_event(epoch, &logged, Form::V1) else { continue };
             if bytes + json.len() > PAGE_BYTES_MAX && !events.is_empty() {
-                full = true;
-                break;
+                return Encoded { events, cut_after: Some(prev) };
             }
             bytes += json.len();
-            prev = seq;
+            prev = *seq;
             events.push(json);
         }
-        match (full || !complete, events.is_empty()) {
-            (true, _) => self.frame(&events, &Position { seq: prev, ..here }, PageEnding::More),
-            (false, true) => Page::Last(None),
-            (false, false) => self.frame(&events, &here, PageEnding::Last),
-        }
+        Encoded { events, cut_after: None }
     }
 
     fn frame(&self, events: &[String], position: &Position, ending: PageEnding) -> Page {
         let frame = encoder::text(&encode_resumed(&self.asked.channel, position, events, ending));
         if ending == PageEnding::More { Page::More(frame) } else { Page::Last(Some(frame)) }
     }
+}
+
+/// Events of a page; `cut_after` is the last one when not all fitted.
+struct Encoded {
+    events: Vec<String>,
+    cut_after: Option<Seq>,
 }

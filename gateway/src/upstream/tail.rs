@@ -33,7 +33,12 @@ pub(crate) struct Tail {
 /// Following => Reading at a gap or a loss, Reading => Following when the log was read to its head.
 enum State {
     Following,
-    Reading { held: Vec<Logged>, missed: bool },
+    /// `reached` is up to where the log was read: beyond the cursor when what stands there cannot be decoded.
+    Reading {
+        held: Vec<Logged>,
+        missed: bool,
+        reached: Seq,
+    },
 }
 
 /// What follows for the owner of a tail.
@@ -48,7 +53,7 @@ pub(crate) enum Next {
 impl Tail {
     /// Makes a tail that waits for [`Tail::start`]; live copies that come before are kept.
     pub(crate) fn starting(epoch: Epoch) -> Self {
-        let state = State::Reading { held: Vec::new(), missed: false };
+        let state = State::Reading { held: Vec::new(), missed: false, reached: 0 };
         Self { epoch, cursor: 0, floor: 0, ring: VecDeque::new(), ring_bytes: 0, state }
     }
 
@@ -73,7 +78,7 @@ impl Tail {
     /// Takes a live copy; its `prev` is the broker's word for the event before it.
     pub(crate) fn on_live(&mut self, logged: Logged) -> Next {
         match &mut self.state {
-            State::Reading { held, missed } => {
+            State::Reading { held, missed, .. } => {
                 if held.len() < HELD_MAX {
                     held.push(logged);
                 } else {
@@ -88,7 +93,8 @@ impl Tail {
                     Next::Nothing
                 }
                 Offer::Gap => {
-                    self.state = State::Reading { held: vec![logged], missed: false };
+                    let reached = self.cursor;
+                    self.state = State::Reading { held: vec![logged], missed: false, reached };
                     Next::Read
                 }
             },
@@ -103,14 +109,25 @@ impl Tail {
                 Next::Nothing
             }
             State::Following => {
-                self.state = State::Reading { held: Vec::new(), missed: false };
+                self.state = State::Reading { held: Vec::new(), missed: false, reached: self.cursor };
                 Next::Read
             }
         }
     }
 
-    /// Takes what the log has after the cursor, ascending; `end` when that reaches its head.
-    pub(crate) fn on_read(&mut self, entries: Vec<(Seq, Envelope)>, end: bool) -> Next {
+    /// Returns after which position the log is to be read next.
+    pub(crate) fn read_after(&self) -> Seq {
+        match &self.state {
+            State::Following => self.cursor,
+            State::Reading { reached, .. } => self.cursor.max(*reached),
+        }
+    }
+
+    /// Takes what the log has after [`Tail::read_after`] up to `last`, ascending; `end` when that reaches its head.
+    pub(crate) fn on_read(&mut self, entries: Vec<(Seq, Envelope)>, last: Seq, end: bool) -> Next {
+        if let State::Reading { reached, .. } = &mut self.state {
+            *reached = last.max(*reached);
+        }
         for (seq, envelope) in entries {
             if seq > self.cursor {
                 self.deliver(seq, envelope);
@@ -122,7 +139,7 @@ impl Tail {
     /// Applies what was held; whatever does not fit needs another look into the log.
     fn resolve(&mut self) -> Next {
         let state = std::mem::replace(&mut self.state, State::Following);
-        let State::Reading { mut held, missed } = state else { return Next::Nothing };
+        let State::Reading { mut held, missed, .. } = state else { return Next::Nothing };
         held.sort_by_key(|logged| logged.seq);
         let mut next = if missed { self.on_lost() } else { Next::Nothing };
         for logged in held {
@@ -180,6 +197,7 @@ mod tests {
     use protocol::ids::{ChannelId, MessageId, UserId};
     use protocol::message::Sender;
     use protocol::time::Timestamp;
+    use std::collections::HashSet;
 
     fn envelope(seq: Seq) -> Envelope {
         let id = UserId::parse("u").unwrap();
@@ -232,6 +250,8 @@ mod tests {
     struct World {
         tail: Tail,
         reads: usize,
+        /// Entries of the log that cannot be decoded.
+        spoilt: HashSet<Seq>,
         delivered: Vec<(Seq, Seq)>,
     }
 
@@ -249,6 +269,10 @@ mod tests {
         }
 
         fn live(&mut self, (seq, prev): (Seq, Seq)) {
+            // Upstream decodes before the tail sees anything.
+            if self.spoilt.contains(&seq) {
+                return;
+            }
             let next = self.tail.on_live(Logged { seq, prev, envelope: envelope(seq) });
             self.take(next);
         }
@@ -257,9 +281,13 @@ mod tests {
         fn answer(&mut self, logged: &[(Seq, Seq)], limit: usize) {
             if self.reads > 0 {
                 self.reads -= 1;
-                let after: Vec<_> = logged.iter().filter(|(seq, _)| *seq > self.tail.cursor()).collect();
-                let page = after.iter().take(limit).map(|(seq, _)| (*seq, envelope(*seq))).collect();
-                let next = self.tail.on_read(page, after.len() <= limit);
+                let from = self.tail.read_after();
+                let after: Vec<_> = logged.iter().map(|(seq, _)| *seq).filter(|seq| *seq > from).collect();
+                let end = after.len() <= limit;
+                let page = after.into_iter().take(limit);
+                let last = page.clone().next_back().unwrap_or(from);
+                let page = page.filter(|seq| !self.spoilt.contains(seq)).map(|seq| (seq, envelope(seq)));
+                let next = self.tail.on_read(page.collect(), last, end);
                 self.take(next);
             }
         }
@@ -270,11 +298,12 @@ mod tests {
         fn what_leaves_is_the_log_whatever_happens_on_the_way(
             steps in prop::collection::vec(1_u64..4, 1..60),
             fates in prop::collection::vec(fate(), 0..120),
+            spoilt in prop::collection::hash_set(1_u64..150, 0..40),
         ) {
             let log = log(&steps);
             let mut tail = Tail::starting(Epoch::parse("e").unwrap());
             let next = tail.start(0);
-            let mut world = World { tail, reads: 0, delivered: Vec::new() };
+            let mut world = World { tail, reads: 0, spoilt, delivered: Vec::new() };
             world.take(next);
             let (mut published, mut late) = (0, Vec::new());
             for fate in &fates {
@@ -294,10 +323,15 @@ mod tests {
             // In the end a loss is noticed (by digest or overflow mark) and the reads come back.
             let next = world.tail.on_lost();
             world.take(next);
-            while world.reads > 0 {
+            for _ in 0..=log.len() {
                 world.answer(&log[..published], 3);
             }
-            prop_assert_eq!(world.delivered, log[..published].to_vec());
+            prop_assert_eq!(world.reads, 0, "reading the log comes to an end");
+            let readable = log[..published].iter().map(|(seq, _)| *seq).filter(|seq| !world.spoilt.contains(seq));
+            let delivered: Vec<_> = world.delivered.iter().map(|(seq, _)| *seq).collect();
+            prop_assert_eq!(&delivered, &readable.collect::<Vec<_>>());
+            let prevs: Vec<_> = world.delivered.iter().map(|(_, prev)| *prev).collect();
+            prop_assert_eq!(&prevs[prevs.len().min(1)..], &delivered[..delivered.len().saturating_sub(1)]);
         }
     }
 
@@ -319,7 +353,7 @@ mod tests {
         let mut tail = Tail::starting(Epoch::parse("e").unwrap());
         tail.start(5);
         assert_eq!(tail.on_live(Logged { seq: 9, prev: 0, envelope: envelope(9) }), Next::Read);
-        assert_eq!(tail.on_read(vec![(7, envelope(7)), (9, envelope(9))], true), Next::Nothing);
+        assert_eq!(tail.on_read(vec![(7, envelope(7)), (9, envelope(9))], 9, true), Next::Nothing);
         assert_eq!(tail.cursor(), 9);
     }
 }
