@@ -41,10 +41,10 @@ pub(crate) struct Connection {
     pub(crate) life: Cell<Life>,
     /// Whether the reactor has it on its list of sockets to flush.
     pub(crate) dirty: Cell<bool>,
-    /// Unix seconds when the client was last heard.
-    pub(crate) heard_s: Cell<u64>,
-    /// Unix seconds when it is pinged next.
-    pub(crate) ping_s: Cell<u64>,
+    /// Uptime in ms when the client was last heard.
+    pub(crate) heard_ms: Cell<u64>,
+    /// Uptime in ms when it is pinged next.
+    pub(crate) ping_ms: Cell<u64>,
     socket: TcpStream,
     wake: Notify,
     /// Gives the connection's place back when it is dropped.
@@ -62,9 +62,9 @@ pub(crate) struct Opening {
 pub(crate) enum Life {
     /// Frames go both ways.
     Open,
-    /// Our close frame is out or waits in the outbox; the client has until this unix ms to answer.
+    /// Our close frame is out or waits in the outbox; the client has until this uptime in ms to answer.
     Closing { until_ms: u64 },
-    /// The client's close frame was answered: the end follows the last byte, or this unix ms.
+    /// The client's close frame was answered: the end follows the last byte, or this uptime in ms.
     Leaving { until_ms: u64 },
     /// Nothing more happens.
     Gone,
@@ -80,7 +80,7 @@ pub(crate) struct Fresh {
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, session: Session, fresh: Fresh, now_s: u64) -> Self {
+    pub(crate) fn new(id: ConnectionId, session: Session, fresh: Fresh, now_ms: u64) -> Self {
         Self {
             id,
             form: fresh.form,
@@ -93,8 +93,8 @@ impl Connection {
             opening: RefCell::new(None),
             life: Cell::new(Life::Open),
             dirty: Cell::new(false),
-            heard_s: Cell::new(now_s),
-            ping_s: Cell::new(now_s),
+            heard_ms: Cell::new(now_ms),
+            ping_ms: Cell::new(now_ms),
             socket: fresh.socket,
             wake: Notify::new(),
             _admitted: fresh.admitted,

@@ -3,10 +3,13 @@
 //! It decides nothing about chat. After the upgrade the raw socket is taken back and everything of the request
 //! is dropped, so that an idle WebSocket costs neither hyper's buffers nor its futures.
 
-use crate::admission::{Admitted, Refused};
+use crate::admission::{Admitted, Refused, Refusing};
 use crate::api::{self, Answer, dev};
 use crate::connection::Fresh;
-use crate::handshake::{self, Accepted, Policy, Refusal, address::client_address};
+use crate::handshake::{
+    self, Accepted, Policy, Refusal,
+    address::{client_address, is_trusted},
+};
 use crate::page::Page;
 use crate::reactor::Reactor;
 use hyper::Request;
@@ -46,18 +49,20 @@ const RETRY_AFTER_S: u32 = 5;
 /// # Errors
 /// The system's, when the address cannot be bound.
 pub(crate) fn bind(address: SocketAddr, count: usize) -> io::Result<(SocketAddr, Vec<StdListener>)> {
-    let first = bind_one(address)?;
+    // Two processes of one user could share a port by SO_REUSEPORT and never know; a plain bind tells.
+    drop(bind_one(address, false)?);
+    let first = bind_one(address, true)?;
     let address = first.local_addr()?;
-    let rest = (1..count).map(|_| bind_one(address));
+    let rest = (1..count).map(|_| bind_one(address, true));
     let listeners = std::iter::once(Ok(first)).chain(rest).collect::<io::Result<_>>()?;
     Ok((address, listeners))
 }
 
 /// Several reactors share the port by SO_REUSEPORT: the kernel spreads connections over them.
-fn bind_one(address: SocketAddr) -> io::Result<StdListener> {
+fn bind_one(address: SocketAddr, shared: bool) -> io::Result<StdListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -65,13 +70,13 @@ fn bind_one(address: SocketAddr) -> io::Result<StdListener> {
 }
 
 /// Accepts for one reactor until the caller drops it.
-pub(crate) async fn accept(reactor: Rc<Reactor>, listener: StdListener) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
+pub(crate) async fn accept(reactor: Rc<Reactor>, listener: TcpListener) {
+    let shutdown = reactor.common.shutdown.clone();
     let routes = Rc::new(Routes::new(reactor));
     loop {
         match listener.accept().await {
             Ok((socket, peer)) => {
-                tokio::task::spawn_local(routes.clone().serve(socket, peer.ip()));
+                shutdown.spawn_local("handshake", routes.clone().serve(socket, peer.ip()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -93,8 +98,15 @@ struct Routes {
 struct Peer {
     routes: Rc<Routes>,
     address: IpAddr,
-    /// Its place among the connections; a WebSocket takes it along.
-    admitted: RefCell<Option<Admitted>>,
+    place: RefCell<Place>,
+}
+
+/// A connection's place among the others.
+enum Place {
+    Admitted(Admitted),
+    /// A WebSocket took it along.
+    Taken,
+    Refused(Refused, #[expect(dead_code, reason = "held until the refusal is said")] Refusing),
 }
 
 impl Routes {
@@ -113,13 +125,16 @@ impl Routes {
             tracing::debug!(%error, "a socket was gone before it was served");
             return;
         }
-        let peer = Rc::new(Peer { routes: self, address, admitted: RefCell::new(None) });
+        let Some(place) = self.place(address) else { return };
+        let keep_alive = matches!(place, Place::Admitted(_));
+        let peer = Rc::new(Peer { routes: self, address, place: RefCell::new(place) });
         let service = service_fn(move |request| {
             let peer = peer.clone();
             async move { Ok::<_, Infallible>(peer.answer(request).await) }
         });
         let served = hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
+            .keep_alive(keep_alive)
             .header_read_timeout(Duration::from_millis(limits::HANDSHAKE_HEADER_TIME_MS))
             .max_buf_size(limits::HANDSHAKE_HEADER_BYTES_MAX)
             .serve_connection(TokioIo::new(socket), service)
@@ -127,6 +142,18 @@ impl Routes {
             .await;
         if let Err(error) = served {
             tracing::debug!(%error, "a connection ended before its answer");
+        }
+    }
+}
+
+impl Routes {
+    /// Takes a place for a connection; behind a trusted proxy, whose it is will be known by its request.
+    fn place(&self, peer: IpAddr) -> Option<Place> {
+        let common = &self.reactor.common;
+        let client = (!is_trusted(peer, &common.config.trusted_proxies)).then(|| peer.to_canonical());
+        match common.admission.admit(client) {
+            Ok(admitted) => Some(Place::Admitted(admitted)),
+            Err(refused) => Some(Place::Refused(refused, common.admission.refuse()?)),
         }
     }
 }
@@ -141,14 +168,10 @@ impl Peer {
     async fn answer(self: Rc<Self>, mut request: Request<Incoming>) -> Answer {
         let upgrade = hyper::upgrade::on(&mut request);
         let (head, body) = request.into_parts();
-        let path = head.uri.path();
-        if let Err(refused) = self.admit(&head) {
-            let refusal = match refused {
-                Refused::Full => Refusal::unavailable(RETRY_AFTER_S),
-                Refused::Address => Refusal::rate_limited(RETRY_AFTER_S),
-            };
-            return refuse(refusal);
+        if let Place::Refused(refused, _) = &*self.place.borrow() {
+            return refuse(no_place(*refused));
         }
+        let path = head.uri.path();
         match path {
             "/ws/chat/" | "/ws/chat" => self.handshake(&head, upgrade).unwrap_or_else(refuse),
             path if path.starts_with(dev::PATH) => match &self.routes.dev {
@@ -162,17 +185,6 @@ impl Peer {
         }
     }
 
-    /// Takes this connection's place at its first request, when the client's address is known.
-    fn admit(&self, head: &Parts) -> Result<(), Refused> {
-        let mut admitted = self.admitted.borrow_mut();
-        if admitted.is_none() {
-            let common = &self.routes.reactor.common;
-            let address = client_address(head, self.address, &common.config.trusted_proxies);
-            *admitted = Some(common.admission.admit(address)?);
-        }
-        Ok(())
-    }
-
     fn handshake(&self, head: &Parts, upgrade: OnUpgrade) -> Result<Answer, Refusal> {
         if self.routes.reactor.is_draining() {
             return Err(Refusal::unavailable(RETRY_AFTER_S));
@@ -183,10 +195,24 @@ impl Peer {
             self.routes.reactor.verify_token(&token.0).map_err(|error| Refusal::bad_credential(&error))?;
         }
         let answer = handshake::accepted_response(&accepted);
-        if let Some(admitted) = self.admitted.borrow_mut().take() {
-            tokio::task::spawn_local(upgraded(self.routes.reactor.clone(), upgrade, accepted, admitted));
+        let mut place = self.place.borrow_mut();
+        if let Place::Admitted(admitted) = &mut *place {
+            let proxies = &self.routes.reactor.common.config.trusted_proxies;
+            admitted.count_for(client_address(head, self.address, proxies)).map_err(no_place)?;
+        }
+        if let Place::Admitted(admitted) = std::mem::replace(&mut *place, Place::Taken) {
+            let reactor = self.routes.reactor.clone();
+            let shutdown = reactor.common.shutdown.clone();
+            shutdown.spawn_local("upgrade", upgraded(reactor, upgrade, accepted, admitted));
         }
         Ok(answer)
+    }
+}
+
+fn no_place(refused: Refused) -> Refusal {
+    match refused {
+        Refused::Full => Refusal::unavailable(RETRY_AFTER_S),
+        Refused::Address => Refusal::rate_limited(RETRY_AFTER_S),
     }
 }
 

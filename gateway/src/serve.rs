@@ -11,11 +11,10 @@ use protocol::claims::Profile;
 use runtime::shutdown::{Shutdown, Stage};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::rc::Rc;
 use std::sync::Arc;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
-use tokio::task::LocalSet;
+use tokio::task::{JoinError, JoinSet, LocalSet};
 
 /// A gateway that runs until its shutdown is triggered.
 pub struct Gateway {
@@ -96,14 +95,60 @@ fn run_reactor(part: Part) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async move {
         let Part { id, common, listener, asks, tells } = part;
+        let listener = tokio::net::TcpListener::from_std(listener)?;
         let (shutdown, window) = (common.shutdown.clone(), common.config.drain_window);
         let reactor = Reactor::new(id, common, asks);
-        let served = tokio::task::spawn_local(Rc::clone(&reactor).run(tells));
-        let accepting = tokio::task::spawn_local(listener::accept(reactor.clone(), listener));
-        shutdown.reached(Stage::Draining).await;
+        let mut loops = JoinSet::new();
+        loops.spawn_local(reactor.clone().hear(tells));
+        loops.spawn_local(reactor.clone().pump_asks());
+        loops.spawn_local(reactor.clone().sweep());
+        let accepting = loops.spawn_local(listener::accept(reactor.clone(), listener));
+        tokio::select! {
+            () = shutdown.reached(Stage::Draining) => {}
+            // None of them ends while the reactor serves: without one of them it would only seem to.
+            ended = loops.join_next() => return Err(io::Error::other(broken(ended))),
+        }
         accepting.abort();
         reactor.drain(window).await;
-        served.abort();
         Ok(())
     })
+}
+
+fn broken(ended: Option<Result<(), JoinError>>) -> String {
+    match ended {
+        Some(Err(error)) => format!("a part of the reactor broke: {error}"),
+        Some(Ok(())) | None => "a part of the reactor ended: upstream is gone".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use broker::{Embedded, Options};
+    use runtime::config::Secret;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_gateway_that_hears_nothing_any_more_stops_the_process() {
+        let data = tempfile::tempdir().unwrap();
+        let broker = Broker::Embedded(Embedded::open(data.path(), Options::default()).unwrap());
+        let shutdown = Shutdown::new();
+        let config = Config {
+            debug: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            jwt_signing_key: Secret::new("key"),
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            reactors: 1,
+            connections_max: 1,
+            connections_per_address_max: 1,
+            drain_window: Duration::ZERO,
+        };
+        start(config, broker.clone(), Vec::new(), &shutdown).await.unwrap();
+        assert!(!shutdown.has_failed());
+        broker.drain().await;
+        tokio::time::timeout(Duration::from_secs(10), shutdown.triggered()).await.unwrap();
+        assert!(shutdown.has_failed());
+        assert_eq!(shutdown.ended(&["reactor-"], Duration::from_secs(10)).await, Ok(()));
+    }
 }

@@ -54,7 +54,7 @@ fn configure() -> Result<Config, Faults> {
     let settings = Settings::read(&mut reader);
     let gateway = gateway::Config::read(&mut reader, &settings);
     let worker = worker::Config::read(&mut reader);
-    let stop = stop::Config::read(&mut reader, &settings);
+    let stop = stop::Config::read(&mut reader, &settings, gateway.drain_window);
     match &settings.mode {
         None | Some(Mode::Embedded) => {}
         Some(other) => reader.fault(format!("mode {} is not in this release yet", other.name())),

@@ -14,12 +14,14 @@ const STAGE_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Config {
     /// How long load balancers get to look elsewhere; default 5 s, none in DEBUG.
     not_ready: Duration,
+    /// Over how long the gateway sends its clients away.
+    drain_window: Duration,
 }
 
 impl Config {
-    pub(crate) fn read(reader: &mut Reader, settings: &Settings) -> Self {
+    pub(crate) fn read(reader: &mut Reader, settings: &Settings, drain_window: Duration) -> Self {
         let default = Duration::from_secs(if settings.debug { 0 } else { 5 });
-        Self { not_ready: reader.get_duration("stop.not_ready_ms", default) }
+        Self { not_ready: reader.get_duration("stop.not_ready_ms", default), drain_window }
     }
 }
 
@@ -29,18 +31,18 @@ pub(crate) async fn wait_and_stop(shutdown: &Shutdown, broker: &Broker, store: &
     shutdown.enter(Stage::NotReady);
     tokio::time::sleep(config.not_ready).await;
     shutdown.enter(Stage::Draining);
-    ended(shutdown, &["reactor-"]).await;
+    ended(shutdown, &["reactor-"], config.drain_window + STAGE_MAX).await;
     shutdown.enter(Stage::Finishing);
-    ended(shutdown, &["worker-"]).await;
+    ended(shutdown, &["worker-"], STAGE_MAX).await;
     broker.drain().await;
     store.close().await;
     shutdown.enter(Stage::Closing);
-    ended(shutdown, &[]).await;
+    ended(shutdown, &[], STAGE_MAX).await;
     tracing::info!("stopped");
 }
 
-async fn ended(shutdown: &Shutdown, prefixes: &[&str]) {
-    if let Err(names) = shutdown.ended(prefixes, STAGE_MAX).await {
+async fn ended(shutdown: &Shutdown, prefixes: &[&str], deadline: Duration) {
+    if let Err(names) = shutdown.ended(prefixes, deadline).await {
         tracing::warn!(?names, "these did not end in time");
     }
 }

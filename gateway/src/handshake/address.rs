@@ -14,7 +14,7 @@ const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 /// Returns the client's address: the peer's, or, when the peer is a trusted proxy, the right-most untrusted
 /// entry of `X-Forwarded-For`, else `X-Real-IP`. When all entries are trusted, the left-most is the client.
 pub(crate) fn client_address(parts: &Parts, peer: IpAddr, trusted: &[IpNet]) -> IpAddr {
-    let is_trusted = |address: IpAddr| trusted.iter().any(|net| net.contains(&address));
+    let is_trusted = |address: IpAddr| is_trusted(address, trusted);
     let peer = peer.to_canonical();
     if !is_trusted(peer) {
         return peer;
@@ -35,6 +35,12 @@ pub(crate) fn client_address(parts: &Parts, peer: IpAddr, trusted: &[IpNet]) -> 
         }
     }
     client
+}
+
+/// Whether a peer is one of the proxies whose word counts.
+pub(crate) fn is_trusted(peer: IpAddr, trusted: &[IpNet]) -> bool {
+    let peer = peer.to_canonical();
+    trusted.iter().any(|net| net.contains(&peer))
 }
 
 /// Reads an address as proxies write it: bare, with a port, or in brackets.

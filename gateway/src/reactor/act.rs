@@ -56,6 +56,9 @@ impl Reactor {
     }
 
     fn send(connection: &Connection, frame: &ServerFrame) {
+        if let ServerFrame::Error(error) = frame {
+            metrics::counter!(crate::metrics::FRAMES_REFUSED, "code" => error.code.as_str()).increment(1);
+        }
         match frame.encode(connection.form) {
             Ok(Some(json)) if connection.life.get() == Life::Open => {
                 connection.outbox.borrow_mut().push_answer(encoder::text(&json));

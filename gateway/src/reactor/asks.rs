@@ -27,7 +27,7 @@ impl Asks {
 
 impl Reactor {
     /// Hands the list on as fast as upstream takes it.
-    pub(super) async fn pump_asks(self: Rc<Self>) {
+    pub(crate) async fn pump_asks(self: Rc<Self>) {
         loop {
             let next = self.asks.list.borrow_mut().pop_front();
             match next {

@@ -26,7 +26,7 @@ const APPEND_DEADLINE: Duration = Duration::from_secs(30);
 impl Reactor {
     fn call(self: &Rc<Self>, connection: &Rc<Connection>, call: impl Future<Output = Input> + 'static) {
         let (reactor, connection) = (self.clone(), connection.clone());
-        tokio::task::spawn_local(async move {
+        self.common.shutdown.spawn_local("call", async move {
             let input = call.await;
             reactor.drive(&connection, input);
         });
@@ -34,12 +34,12 @@ impl Reactor {
 
     pub(super) fn ask_directory(self: &Rc<Self>, connection: &Rc<Connection>, request: SessionRequest) {
         let asked = self.request(RequestSubject::DirectorySession, request);
-        self.call(connection, async move { Input::Directory(asked.await) });
+        self.call(connection, async move { Input::Directory(asked.await.map_err(only_read)) });
     }
 
     pub(super) fn ask_history(self: &Rc<Self>, connection: &Rc<Connection>, request: HistoryRequest) {
         let asked = self.request(RequestSubject::History, request);
-        self.call(connection, async move { Input::History(asked.await) });
+        self.call(connection, async move { Input::History(asked.await.map_err(only_read)) });
     }
 
     pub(super) fn command(
@@ -94,12 +94,17 @@ impl Reactor {
     pub(super) fn publish(self: &Rc<Self>, ephemeral: Ephemeral) {
         let broker = self.common.broker.clone();
         let Ok(payload) = requests::encode(&ephemeral) else { return };
-        tokio::task::spawn_local(async move {
+        self.common.shutdown.spawn_local("publish", async move {
             if let Err(error) = broker.publish(&ephemeral.channel_id, Bytes::from(payload)).await {
                 tracing::debug!(%error, "typing and the like was not published");
             }
         });
     }
+}
+
+/// A question that changes nothing may be asked again, whatever became of it.
+fn only_read(code: ErrorCode) -> ErrorCode {
+    if code == ErrorCode::UnknownOutcome { ErrorCode::Unavailable } else { code }
 }
 
 fn count(result: &Answer<CommandAnswer>) {

@@ -82,10 +82,8 @@ impl Reactor {
         })
     }
 
-    /// Serves what upstream tells until it ends. Runs beside the listener, in the reactor's local set.
-    pub(crate) async fn run(self: Rc<Self>, mut tells: mpsc::Receiver<Vec<Tell>>) {
-        tokio::task::spawn_local(self.clone().pump_asks());
-        tokio::task::spawn_local(self.clone().sweep());
+    /// Does what upstream tells until it ends.
+    pub(crate) async fn hear(self: Rc<Self>, mut tells: mpsc::Receiver<Vec<Tell>>) {
         while let Some(batch) = tells.recv().await {
             self.told(batch);
             // Whatever is there already goes into the same turn: coalescing follows load.
@@ -102,9 +100,10 @@ impl Reactor {
         let id = ConnectionId(self.next_connection.replace(self.next_connection.get() + 1));
         let session = Session::new(fresh.form, moment);
         tracing::debug!(session = %session.id(), form = ?fresh.form, "socket open");
-        let connection = Rc::new(Connection::new(id, session, fresh, moment.unix_ms / 1_000));
-        connection.ping_s.set(moment.unix_ms / 1_000 + self.ping_interval_s());
+        let connection = Rc::new(Connection::new(id, session, fresh, moment.up_ms));
+        connection.ping_ms.set(moment.up_ms + self.ping_interval_ms());
         self.connections.borrow_mut().insert(id, connection.clone());
+        metrics::gauge!(crate::metrics::CONNECTIONS).increment(1.0);
         if let Some(token) = credential {
             let outcome = self.verify_token(&token.0).map_err(|error| error.close_code());
             self.drive(&connection, Input::Verified { outcome, resume });
@@ -112,8 +111,7 @@ impl Reactor {
         if self.draining.get() {
             self.drive(&connection, Input::Drain { after_ms: 0 });
         }
-        let task = connection.run(self.clone());
-        tokio::task::spawn_local(task);
+        self.common.shutdown.spawn_local("connection", connection.run(self.clone()));
     }
 
     /// Lets a session decide and does what it says, until nothing more follows; then writes.
@@ -173,7 +171,7 @@ impl Reactor {
         }
     }
 
-    /// Puts a socket on the list that the end of this turn writes to. Only inside a turn of [`Self::run`]: the
+    /// Puts a socket on the list that the end of this turn writes to. Only inside a turn of [`Self::hear`]: the
     /// list keeps the socket open.
     fn mark_dirty(&self, connection: &Rc<Connection>) {
         if !connection.dirty.replace(true) {
@@ -205,7 +203,7 @@ impl Reactor {
         last_frame: bytes::Bytes,
         life: impl FnOnce(u64) -> Life,
     ) {
-        connection.life.set(life(runtime::clock::now_unix_ms() + CLOSE_MS));
+        connection.life.set(life(runtime::clock::uptime_ms() + CLOSE_MS));
         self.decide(connection, Input::Gone);
         {
             let mut outbox = connection.outbox.borrow_mut();
@@ -226,6 +224,7 @@ impl Reactor {
             connection.end_writing();
             self.decide(connection, Input::Gone);
             self.connections.borrow_mut().remove(&connection.id);
+            metrics::gauge!(crate::metrics::CONNECTIONS).decrement(1.0);
             connection.wake();
         }
     }
@@ -241,6 +240,10 @@ impl Reactor {
     }
 
     fn moment(&self) -> Moment {
-        Moment { unix_ms: runtime::clock::now_unix_ms(), random: self.entropy.borrow_mut().ten() }
+        Moment {
+            unix_ms: runtime::clock::now_unix_ms(),
+            up_ms: runtime::clock::uptime_ms(),
+            random: self.entropy.borrow_mut().ten(),
+        }
     }
 }

@@ -16,12 +16,12 @@ const SWEEP: Duration = Duration::from_secs(1);
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
 impl Reactor {
-    pub(super) async fn sweep(self: Rc<Self>) {
+    pub(crate) async fn sweep(self: Rc<Self>) {
         let mut ticks = tokio::time::interval(SWEEP);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let now_ms = runtime::clock::now_unix_ms();
+            let now_ms = runtime::clock::uptime_ms();
             for connection in self.all() {
                 self.sweep_one(&connection, now_ms);
             }
@@ -44,21 +44,20 @@ impl Reactor {
         if let Some(violation) = overdue {
             return self.violated(connection, &violation);
         }
-        let now_s = now_ms / 1_000;
-        if now_s >= connection.heard_s.get() + 2 * HEARTBEAT_MS / 1_000 {
+        if now_ms >= connection.heard_ms.get() + 2 * HEARTBEAT_MS {
             return self.close(connection, CloseCode::NoHeartbeat);
         }
-        if now_s >= connection.ping_s.get() {
-            connection.ping_s.set(now_s + self.ping_interval_s());
+        if now_ms >= connection.ping_ms.get() {
+            connection.ping_ms.set(now_ms + self.ping_interval_ms());
             connection.outbox.borrow_mut().push_answer(encoder::ping());
         }
         self.drive(connection, Input::Tick);
     }
 
     /// The protocol page's 25 s, jittered by 2 s so that a fleet's pings do not march in step.
-    pub(super) fn ping_interval_s(&self) -> u64 {
-        let jitter = self.entropy.borrow_mut().ten()[0];
-        HEARTBEAT_MS / 1_000 - 2 + u64::from(jitter) % 5
+    pub(super) fn ping_interval_ms(&self) -> u64 {
+        let [low, high, ..] = self.entropy.borrow_mut().ten();
+        HEARTBEAT_MS - 2_000 + u64::from(u16::from_le_bytes([low, high])) % 4_001
     }
 
     /// Tells every client when to come back, spread over `window`, and waits until they are gone or it is over.

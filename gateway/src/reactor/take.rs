@@ -15,7 +15,7 @@ impl Reactor {
         if connection.life.get() != Life::Open {
             return;
         }
-        connection.heard_s.set(runtime::clock::now_unix_ms() / 1_000);
+        connection.heard_ms.set(runtime::clock::uptime_ms());
         let mut unread = std::mem::take(&mut *connection.unread.borrow_mut());
         if unread.is_empty() {
             let used = self.take_frames(connection, bytes);
@@ -35,7 +35,7 @@ impl Reactor {
 
     /// Handles frame after frame while the connection may be read; returns the bytes used.
     fn take_frames(self: &Rc<Self>, connection: &Rc<Connection>, bytes: &mut [u8]) -> usize {
-        let now_ms = runtime::clock::now_unix_ms();
+        let now_ms = runtime::clock::uptime_ms();
         let mut used = 0;
         connection.paused.set(false);
         while used < bytes.len() && connection.life.get() == Life::Open {
@@ -66,10 +66,6 @@ impl Reactor {
             Incoming::Text(text) => {
                 metrics::counter!(crate::metrics::FRAMES_IN).increment(1);
                 let decoded = codec::decode(&text, connection.form);
-                if let Err(error) = &decoded.frame {
-                    metrics::counter!(crate::metrics::FRAMES_REFUSED, "code" => error.code.as_str())
-                        .increment(1);
-                }
                 self.decide(connection, Input::Frame(decoded));
             }
             // Both forms of this release are JSON in text frames.

@@ -64,7 +64,7 @@ impl Session {
             ClientFrame::JoinChannel(channel) => self.join(channel, reference.clone(), actions),
             ClientFrame::LeaveChannel(channel) => self.leave(channel, by, actions),
             ClientFrame::TypingStart(channel) if self.channels.contains_key(&channel) => {
-                self.typing.start(&user.id, channel, moment.unix_ms, actions);
+                self.typing.start(&user.id, channel, moment.up_ms, actions);
             }
             ClientFrame::TypingStop(channel) if self.channels.contains_key(&channel) => {
                 self.typing.stop(&user.id, channel, actions);

@@ -130,7 +130,10 @@ fn answer(
 fn failure(code: ErrorCode, reference: Option<Ref>) -> Action {
     let text = match code {
         ErrorCode::PermissionDenied => MAY_NOT_SEND,
-        ErrorCode::Unavailable | ErrorCode::Internal | ErrorCode::UnknownMessage => "Failed to send message",
+        ErrorCode::Unavailable
+        | ErrorCode::UnknownOutcome
+        | ErrorCode::Internal
+        | ErrorCode::UnknownMessage => "Failed to send message",
         other => other.text(),
     };
     error_frame(code, text.to_owned(), reference)

@@ -34,8 +34,10 @@ use typing::Typing;
 /// The outer world at one instant: all that a decision may depend on beside its input.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Moment {
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970: for what clients and tokens are told.
     pub(crate) unix_ms: u64,
+    /// Milliseconds since the process started, of a clock that never jumps: for how long something takes.
+    pub(crate) up_ms: u64,
     /// Fresh randomness, for at most one id.
     pub(crate) random: [u8; 10],
 }
@@ -120,9 +122,9 @@ pub(crate) struct Session {
     phase: Phase,
     /// Who it is, once the directory said so.
     user: Option<Arc<Sender>>,
-    /// Unix ms after which the token is worthless.
+    /// Unix ms after which the token is worthless, leeway included.
     expires_at_ms: u64,
-    /// Unix ms after which the socket has lived long enough.
+    /// Uptime in ms after which the socket has lived long enough.
     ends_at_ms: u64,
     channels: HashMap<ChannelId, Channel>,
     /// The channel that waits for its cursor after `join_channel`, with the frame's ref.
@@ -162,9 +164,9 @@ impl Session {
         Self {
             form,
             id: SessionId::v7(moment.unix_ms, &moment.random),
-            phase: Phase::AwaitingToken { until_ms: moment.unix_ms + limits::AUTHENTICATE_TIME_MS },
+            phase: Phase::AwaitingToken { until_ms: moment.up_ms + limits::AUTHENTICATE_TIME_MS },
             expires_at_ms: u64::MAX,
-            ends_at_ms: moment.unix_ms + limits::SESSION_MAX_MS,
+            ends_at_ms: moment.up_ms + limits::SESSION_MAX_MS,
             user: None,
             channels: HashMap::new(),
             joining: None,
@@ -172,7 +174,7 @@ impl Session {
             pages: Pages::default(),
             typing: Typing::default(),
             errors: 0,
-            errors_forgiven_ms: moment.unix_ms,
+            errors_forgiven_ms: moment.up_ms,
         }
     }
 
@@ -214,7 +216,7 @@ impl Session {
             Input::Done(done) => self.on_done(done, &mut actions),
             Input::History(answer) => self.pages.on_history(answer, &mut actions),
             Input::Resumed { channel, live } => {
-                self.pages.on_resumed(&channel, live, moment.unix_ms);
+                self.pages.on_resumed(&channel, live, moment.up_ms);
             }
             Input::Room => self.pages.on_room(&mut actions),
             Input::Tick => self.on_tick(moment, &mut actions),
@@ -235,14 +237,16 @@ impl Session {
     }
 
     fn on_tick(&mut self, moment: Moment, actions: &mut Vec<Action>) {
-        let now = moment.unix_ms;
+        let now = moment.up_ms;
         let forgiven = now.saturating_sub(self.errors_forgiven_ms) / limits::ERROR_FORGIVEN_MS;
         self.errors = self.errors.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX));
         self.errors_forgiven_ms += forgiven * limits::ERROR_FORGIVEN_MS;
         let close = match &self.phase {
             Phase::AwaitingToken { until_ms } if now >= *until_ms => Some(CloseCode::NotAuthenticatedInTime),
             Phase::Closed => None,
-            _ if now >= self.ends_at_ms || now >= self.expires_at_ms => Some(CloseCode::TokenExpired),
+            _ if now >= self.ends_at_ms || moment.unix_ms >= self.expires_at_ms => {
+                Some(CloseCode::TokenExpired)
+            }
             _ => self.pages.overdue(now),
         };
         if let Some(code) = close {

@@ -26,7 +26,8 @@ impl Session {
             Ok(verified) => {
                 // A classic page cannot refresh its token, so its socket outlives it.
                 if self.form == Form::V1 {
-                    self.expires_at_ms = verified.expires_at_unix_s.saturating_mul(1_000);
+                    let end_s = verified.expires_at_unix_s.saturating_add(limits::TOKEN_LEEWAY_S);
+                    self.expires_at_ms = end_s.saturating_mul(1_000);
                 }
                 self.phase = Phase::Opening { resume };
                 actions.push(Action::AskDirectory(SessionRequest { profile: verified.profile }));
@@ -96,7 +97,7 @@ impl Session {
         }
         if resume {
             let held = heads.into_iter().map(|(id, head)| (id.clone(), head.clone())).collect();
-            self.pages.await_resume(held, moment.unix_ms);
+            self.pages.await_resume(held, moment.up_ms);
         } else {
             actions.push(Action::GoLive(self.channels.keys().cloned().collect()));
         }

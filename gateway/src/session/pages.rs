@@ -19,9 +19,9 @@ pub(super) struct Pages {
     in_flight: Option<Flight>,
     /// First positions of channels that no `resume` named yet, after a connect with `resume`.
     unnamed: HashMap<ChannelId, Position>,
-    /// Unix ms from which `unnamed` go on by themselves.
+    /// Uptime in ms from which `unnamed` go on by themselves.
     unnamed_until_ms: u64,
-    /// Channels that are not pushed and wait for the client's next `resume`, with the unix ms since when.
+    /// Channels that are not pushed and wait for the client's next `resume`, with the uptime in ms since when.
     held: HashMap<ChannelId, u64>,
 }
 

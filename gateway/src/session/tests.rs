@@ -9,8 +9,8 @@ use protocol::requests::CommandAnswer;
 
 const NOW: u64 = 1_000_000;
 
-fn at(unix_ms: u64) -> Moment {
-    Moment { unix_ms, random: [7; 10] }
+fn at(now: u64) -> Moment {
+    Moment { unix_ms: now, up_ms: now, random: [7; 10] }
 }
 
 fn channel(id: &str) -> ChannelId {
@@ -226,7 +226,10 @@ fn typing_is_told_at_most_every_two_seconds_and_expires() {
 fn a_token_ends_a_v1_socket_and_spares_a_classic_one() {
     for (form, expected) in [(Form::V1, Some(CloseCode::TokenExpired)), (Form::Classic, None)] {
         let mut session = open(form, false);
-        assert_eq!(closes(&session.on(Input::Tick, at(NOW + 3_600_000))), expected);
+        let leeway = limits::TOKEN_LEEWAY_S * 1_000;
+        let tick = |unix_ms| Moment { unix_ms, ..at(NOW) };
+        assert_eq!(closes(&session.on(Input::Tick, tick(NOW + 3_600_000 + leeway - 1))), None);
+        assert_eq!(closes(&session.on(Input::Tick, tick(NOW + 3_600_000 + leeway))), expected);
     }
     let mut session = open(Form::Classic, false);
     let end = NOW + limits::SESSION_MAX_MS;

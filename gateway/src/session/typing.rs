@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 #[derive(Default)]
 pub(super) struct Typing {
-    /// Unix ms of the last start that was told, for channels in which the user types.
+    /// Uptime in ms of the last start that was told, for channels in which the user types.
     started: HashMap<ChannelId, u64>,
 }
 

@@ -18,6 +18,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 /// What one read of the log brings at most: a page.
 const READ: ReadLimit = ReadLimit { entries: 512, bytes: PAGE_BYTES_MAX };
@@ -25,7 +26,11 @@ const READ: ReadLimit = ReadLimit { entries: 512, bytes: PAGE_BYTES_MAX };
 /// Reads of the log under way at once, the others wait. Chosen: more would only queue at the disk.
 const READS_MAX: usize = 16;
 
-/// Between two tries to read a log that could not be read, jittered by nothing: one task tries.
+/// How long the broker may take for one of upstream's questions; then it counts as not answered. Chosen: a
+/// person who opens a channel waits as long.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Between two tries to read a log that could not be read, long enough that the channels of a busy gateway do not flood the log.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// A broker's answer that upstream waited for.
@@ -33,7 +38,7 @@ pub(super) enum Job {
     Read {
         channel: ChannelId,
         generation: u64,
-        page: Result<LogPage, ReadError>,
+        page: Result<Option<LogPage>, ReadError>,
     },
     PageRead {
         draft: Draft,
@@ -166,9 +171,9 @@ impl Following {
                     Wanted::Add(slot) => control.add(slot).await,
                     Wanted::Remove(slot) => control.remove(slot).await,
                     Wanted::Head { channel, generation } => {
-                        let head = broker.head(&channel).await;
-                        let head = head.inspect_err(|error| tracing::warn!(%error, %channel, "no head")).ok();
-                        heads.push((channel, generation, head));
+                        let head = in_time(broker.head(&channel)).await;
+                        let head = head.inspect_err(|error| tracing::warn!(%error, %channel, "no head"));
+                        heads.push((channel, generation, head.ok()));
                     }
                 }
             }
@@ -228,14 +233,15 @@ impl Following {
         &mut self,
         channel: &ChannelId,
         generation: u64,
-        page: Result<LogPage, ReadError>,
+        page: Result<Option<LogPage>, ReadError>,
         jobs: &Jobs,
     ) {
         let Some(followed) = self.channels.get_mut(channel).filter(|f| f.generation == generation) else {
             return;
         };
         let next = match page {
-            Ok(page) => {
+            Ok(None) => followed.tail.on_read(Vec::new(), 0, true),
+            Ok(Some(page)) => {
                 let last = page.entries.last().map_or(followed.tail.cursor(), |entry| entry.seq);
                 followed.tail.on_read(decoded(page.entries), last, page.end)
             }
@@ -262,7 +268,7 @@ impl Following {
             tokio::time::sleep(delay).await;
             // A closed semaphore is impossible: it lives as long as the jobs' owner.
             let _permit = reads.acquire().await;
-            let page = broker.read(&channel, after, READ).await;
+            let page = newer(&broker, &channel, after).await;
             Job::Read { channel, generation, page }
         }));
     }
@@ -272,7 +278,7 @@ impl Following {
         let (broker, reads) = (self.broker.clone(), self.reads.clone());
         jobs.push(Box::pin(async move {
             let _permit = reads.acquire().await;
-            let page = broker.read(&draft.asked.channel, draft.reached, READ).await;
+            let page = in_time(broker.read(&draft.asked.channel, draft.reached, READ)).await;
             Job::PageRead { draft, page }
         }));
     }
@@ -334,4 +340,17 @@ impl Following {
         let (tail, reader) = self.reader(reactor, &draft.asked.channel)?;
         Some(draft.finish(tail, reader.sent?))
     }
+}
+
+/// Reads the log after a position. The head first: after a loss most channels turn out to have missed nothing.
+async fn newer(broker: &Broker, channel: &ChannelId, after: Seq) -> Result<Option<LogPage>, ReadError> {
+    let head = in_time(broker.head(channel)).await?;
+    if head.seq <= after {
+        return Ok(None);
+    }
+    in_time(broker.read(channel, after, READ)).await.map(Some)
+}
+
+async fn in_time<T>(question: impl Future<Output = Result<T, ReadError>>) -> Result<T, ReadError> {
+    timeout(DEADLINE, question).await.unwrap_or_else(|late| Err(ReadError::Failed(late.to_string())))
 }

@@ -3,7 +3,9 @@
 //! Signature and expiry are checked by whoever holds the keys (`gateway::auth`); this module judges the rest.
 
 use crate::ids::{InvalidId, UserId};
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 
 /// The claims we read; everything else in a token is ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -16,20 +18,30 @@ pub struct Claims {
     #[serde(default)]
     pub token_type: Option<String>,
     /// The display name.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_usable")]
     name: Option<String>,
     /// What `name` is called by some issuers.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "if_usable")]
     username: Option<String>,
     /// The address shown to others only where the operator wants it.
-    #[serde(default)]
-    pub email: Option<String>,
+    #[serde(default, deserialize_with = "if_usable")]
+    email: Option<String>,
     /// One of the application's roles, for example `DRIVER`.
-    #[serde(default)]
-    pub role: Option<String>,
+    #[serde(default, deserialize_with = "if_usable")]
+    role: Option<String>,
+    /// What `role` is called by some issuers; the first one counts.
+    #[serde(default, deserialize_with = "if_usable")]
+    roles: Option<Vec<String>>,
     /// The company that the user belongs to.
-    #[serde(default)]
-    pub company: Option<CompanyClaim>,
+    #[serde(default, deserialize_with = "if_usable")]
+    company: Option<CompanyClaim>,
+}
+
+/// Reads a claim that only describes: one of another shape is as good as none, for a person in an emergency
+/// must not stay outside because of it.
+fn if_usable<'de, T: DeserializeOwned, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    let written = Box::<RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(written.get()).ok())
 }
 
 /// `user_id` as written by the issuer.
@@ -95,10 +107,11 @@ impl Claims {
             UserIdClaim::Text(text) => UserId::parse(text)?,
         };
         let named = [&self.name, &self.username].into_iter().flatten().find(|name| !name.trim().is_empty());
+        let role = self.role.as_ref().or_else(|| self.roles.as_ref()?.first());
         Ok(Profile {
             name: shown(named.map_or(id.as_str(), String::as_str)),
             email: shown(self.email.as_deref().unwrap_or_default()),
-            role: shown(self.role.as_deref().unwrap_or_default()),
+            role: shown(role.map(String::as_str).unwrap_or_default()),
             company: match &self.company {
                 Some(CompanyClaim::Integer(number)) => number.to_string(),
                 Some(CompanyClaim::Text(text)) => shown(text),
@@ -136,6 +149,14 @@ mod tests {
     fn only_access_tokens_open_sockets() {
         assert!(profile(r#"{"user_id":1,"exp":1,"token_type":"access"}"#).is_ok());
         assert!(profile(r#"{"user_id":1,"exp":1,"token_type":"refresh"}"#).is_err());
+    }
+
+    #[test]
+    fn a_claim_of_another_shape_is_as_good_as_none() {
+        let odd = r#"{"user_id":"u","exp":1,"name":5,"email":[],"role":null,"roles":["DRIVER","ADMIN"],"company":{}}"#;
+        let Profile { name, email, role, company, .. } = profile(odd).unwrap();
+        assert_eq!([name, email, role, company], ["u", "", "DRIVER", ""]);
+        assert_eq!(profile(r#"{"user_id":"u","exp":1,"roles":"ADMIN"}"#).unwrap().role, "");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! broker. Each component awaits its stage; whoever runs the process moves from stage to stage when what belongs
 //! to the one before has ended.
 
+use futures_util::FutureExt;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
@@ -145,6 +146,22 @@ impl Shutdown {
         });
     }
 
+    /// Spawns a task on this thread's `LocalSet`: one of many that belong to something tracked. A task that panics
+    /// stops the process, because nobody knows what it left half done.
+    ///
+    /// # Panics
+    /// Outside a `LocalSet`.
+    #[expect(clippy::disallowed_methods, reason = "the one place that spawns locally")]
+    pub fn spawn_local(&self, name: &'static str, task: impl Future<Output = ()> + 'static) {
+        let shutdown = self.clone();
+        tokio::task::spawn_local(async move {
+            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+                tracing::error!(task = name, "a task panicked; the process stops");
+                shutdown.fail();
+            }
+        });
+    }
+
     /// Spawns a tracked thread. One that panics or returns an error stops the process.
     ///
     /// # Errors
@@ -258,6 +275,11 @@ mod tests {
         shutdown.spawn("broken", async { panic!("as the test wants") });
         shutdown.triggered().await;
         assert!(shutdown.has_failed());
+        let local = Shutdown::new();
+        let set = tokio::task::LocalSet::new();
+        set.run_until(async { local.spawn_local("broken", async { panic!("as the test wants") }) }).await;
+        set.run_until(local.triggered()).await;
+        assert!(local.has_failed());
         let threaded = Shutdown::new();
         threaded.spawn_thread("broken", || Err(io::Error::other("as the test wants"))).unwrap();
         threaded.triggered().await;

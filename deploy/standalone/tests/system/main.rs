@@ -10,6 +10,7 @@
 
 mod client;
 mod configuration;
+mod crowded;
 mod fsync_order;
 mod hostile;
 mod kill;

@@ -82,7 +82,7 @@ const LATER: &[&str] = &[
     "emergency_escalate",
 ];
 
-/// The types that the old consumer knew.
+/// The types that the old consumer knew, and those that old pages send besides.
 const CLASSIC: &[&str] = &[
     "send_message",
     "join_channel",
@@ -91,6 +91,10 @@ const CLASSIC: &[&str] = &[
     "typing_stop",
     "mark_read",
     "react_to_message",
+    "user_typing",
+    "update_presence",
+    "get_channel_presence",
+    "get_global_presence",
 ];
 
 const CHANNEL_REQUIRED: &str = "Channel ID is required";
@@ -107,6 +111,7 @@ pub(crate) fn decode(kind: &str, json: &str, form: Form) -> Result<ClientFrame, 
         "leave_channel" => ClientFrame::LeaveChannel(channel(json)?),
         "typing_start" => ClientFrame::TypingStart(channel(json).map_err(silent)?),
         "typing_stop" => ClientFrame::TypingStop(channel(json).map_err(silent)?),
+        "user_typing" if form == Form::Classic => user_typing(json).map_err(silent)?,
         "fetch_history" => ClientFrame::FetchHistory(Box::new(read::<FetchHistory>(json)?.check()?)),
         "resume" => read::<Resume>(json)?.check()?,
         "ping" => ClientFrame::Ping,
@@ -115,6 +120,10 @@ pub(crate) fn decode(kind: &str, json: &str, form: Form) -> Result<ClientFrame, 
         }
         "react_to_message" if form == Form::Classic => {
             return Err(FrameError::new(ErrorCode::Unsupported, "Failed to update reaction"));
+        }
+        "update_presence" if form == Form::Classic => return Err(FrameError::unsupported("set_status")),
+        "get_channel_presence" | "get_global_presence" if form == Form::Classic => {
+            return Err(silent(FrameError::unknown(kind)));
         }
         later if LATER.contains(&later) => return Err(FrameError::unsupported(later)),
         other => return Err(FrameError::unknown(other)),
@@ -143,6 +152,17 @@ struct Channel {
 
 fn channel(json: &str) -> Result<ChannelId, FrameError> {
     read::<Channel>(json)?.channel_id.ok_or(FrameError::missing(CHANNEL_REQUIRED))
+}
+
+/// How old pages say both that somebody types and that he stopped.
+fn user_typing(json: &str) -> Result<ClientFrame, FrameError> {
+    #[derive(Deserialize)]
+    struct UserTyping {
+        #[serde(default)]
+        is_typing: bool,
+    }
+    let (channel, UserTyping { is_typing }) = (channel(json)?, read(json)?);
+    Ok(if is_typing { ClientFrame::TypingStart(channel) } else { ClientFrame::TypingStop(channel) })
 }
 
 #[derive(Deserialize)]
