@@ -109,7 +109,7 @@ impl Reactor {
             self.drive(&connection, Input::Verified { outcome, resume });
         }
         if self.draining.get() {
-            self.drive(&connection, Input::Drain { after_ms: 0 });
+            self.drive(&connection, Input::Depart);
         }
         self.common.shutdown.spawn_local("connection", connection.run(self.clone()));
     }

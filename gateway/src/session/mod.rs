@@ -67,8 +67,10 @@ pub(crate) enum Input {
     Room,
     /// About a second went by.
     Tick,
-    /// The server stops; the client shall come back after this many milliseconds.
+    /// The server stops; the client shall come back after this many milliseconds, and is served until then.
     Drain { after_ms: u64 },
+    /// The time that `Drain` named has come.
+    Depart,
     /// The socket is gone.
     Gone,
 }
@@ -144,7 +146,7 @@ enum Phase {
     Opening { resume: bool },
     /// Subscribing => Open when each channel has a cursor.
     Subscribing { resume: bool },
-    /// Open => Draining by `Drain`, => Closed by either side.
+    /// Open => Draining by `Depart`, => Closed by either side.
     Open,
     /// Draining => Closed when nothing durable is outstanding.
     Draining,
@@ -221,6 +223,7 @@ impl Session {
             Input::Room => self.pages.on_room(&mut actions),
             Input::Tick => self.on_tick(moment, &mut actions),
             Input::Drain { after_ms } => self.on_drain(after_ms, &mut actions),
+            Input::Depart => self.on_depart(&mut actions),
             Input::Gone => self.on_gone(&mut actions),
         }
         if let Some(Action::Close(_)) = actions.last() {
@@ -260,17 +263,18 @@ impl Session {
     }
 
     fn on_drain(&mut self, after_ms: u64, actions: &mut Vec<Action>) {
-        match std::mem::replace(&mut self.phase, Phase::Closed) {
-            Phase::Open => {
-                let reason = server::ReconnectReason::Restart;
-                actions.push(Action::Send(server::Reconnect { after_ms, reason }.into()));
-                self.phase = Phase::Draining;
-                if self.durable.is_idle() {
-                    actions.push(Action::Close(CloseCode::Restart));
-                }
-            }
-            Phase::Closed => {}
-            _ => actions.push(Action::Close(CloseCode::Restart)),
+        if matches!(self.phase, Phase::Open) {
+            let reason = server::ReconnectReason::Restart;
+            actions.push(Action::Send(server::Reconnect { after_ms, reason }.into()));
+        }
+    }
+
+    fn on_depart(&mut self, actions: &mut Vec<Action>) {
+        if matches!(self.phase, Phase::Open) {
+            self.phase = Phase::Draining;
+        }
+        if self.durable.is_idle() && !matches!(self.phase, Phase::Closed) {
+            actions.push(Action::Close(CloseCode::Restart));
         }
     }
 
