@@ -17,7 +17,7 @@ pub(crate) type Ticket = u64;
 /// Whether a member is pushed events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Push {
-    /// Subscribed, not pushed: a page goes before.
+    /// Subscribed, not pushed: a page goes before. A channel that is Lagging is held, too.
     Held,
     /// Pushed every event after the cursor at which it went Live.
     Live,
@@ -127,11 +127,6 @@ impl<M: Clone> Hub<M> {
     /// Returns who is pushed what is not logged.
     pub(crate) fn live(&self, channel: &ChannelId) -> impl Iterator<Item = &M> {
         self.rooms.get(channel).into_iter().flat_map(Room::live)
-    }
-
-    /// Returns everybody in a channel.
-    pub(crate) fn members(&self, channel: &ChannelId) -> impl Iterator<Item = &M> {
-        self.rooms.get(channel).into_iter().flat_map(|room| room.members.values().map(|(member, _)| member))
     }
 }
 

@@ -13,6 +13,8 @@ mod auth;
 mod connection;
 mod handshake;
 mod hub;
+#[cfg(test)]
+mod interleavings;
 mod listener;
 mod metrics;
 mod outbox;

@@ -14,6 +14,8 @@ pub(crate) const FRAMES_IN: &str = "gateway_frames_in_total";
 pub(crate) const FRAMES_REFUSED: &str = "gateway_frames_refused_total";
 /// Frames put into outboxes for an event.
 pub(crate) const DELIVERIES: &str = "gateway_deliveries_total";
+/// Times that a socket had no room for an event and stopped being pushed a channel.
+pub(crate) const OVERFLOWS: &str = "gateway_overflows_total";
 /// Durable frames sent to the log or a worker, by outcome.
 pub(crate) const DURABLE: &str = "gateway_durable_total";
 /// Times that live copies were lost on their way and the log was asked.
@@ -31,6 +33,10 @@ pub(crate) fn describe() {
     describe_counter!(FRAMES_IN, "Client frames taken");
     describe_counter!(FRAMES_REFUSED, "Client frames refused, by code");
     describe_counter!(DELIVERIES, "Frames put into outboxes for an event");
+    describe_counter!(
+        OVERFLOWS,
+        "Times that a socket had no room for an event and stopped being pushed a channel"
+    );
     describe_counter!(DURABLE, "Durable frames sent to the log or a worker, by outcome");
     describe_counter!(LIVE_LOST, "Losses of live copies that were noticed and repaired from the log");
     describe_counter!(LOG_READS, "Reads of the log to repair a channel");

@@ -1,10 +1,18 @@
-//! What one socket still has to be sent: bounded bytes, written with as few system calls as possible.
+//! What one socket still has to be sent: bounded bytes in three lanes, written with as few system calls as possible.
 //!
-//! Events may fill a part of the bound, answers the rest. The policy when events find no room is the caller's
-//! (the socket is closed with 4009 and a v1 client resumes); answers always fit, because reading pauses first.
+//! - `urgent`: control frames and what a client must hear although it is behind. It overtakes everything but the
+//!   frame that is half written.
+//! - `frames`: durable events and answers, in order. Events may fill a part of the bound, answers the rest. The
+//!   policy when an event finds no room is the caller's (`lagging`, or 4009); answers always fit, because reading
+//!   pauses first and a page's room is set aside before it is asked for.
+//! - `passing`: what is not kept. The newest of its kind wins, so that a socket that is behind is told how things
+//!   are when it listens again, not how they went.
 
-use bytes::Bytes;
-use protocol::limits::{OUTBOX_BYTES_MAX, OUTBOX_EVENT_BYTES_MAX};
+#[cfg(test)]
+mod tests;
+
+use bytes::{Buf, Bytes};
+use protocol::limits::{OUTBOX_BYTES_MAX, OUTBOX_EVENT_BYTES_MAX, PAGE_BYTES_MAX};
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, IoSlice};
 
@@ -14,15 +22,49 @@ const SLICES_MAX: usize = 64;
 /// Frames that an empty queue may keep room for; above it the memory is given back.
 const KEPT_CAPACITY: usize = 8;
 
-/// The queue of one socket.
+/// Bytes set aside for a page: its events, the commas between them and its own fields.
+const PAGE_ROOM_BYTES: usize = PAGE_BYTES_MAX + 4 * 1024;
+
+/// Bytes kept free for the answers to frames that are taken already: 32 durable ones and a few more.
+const ANSWER_ROOM_BYTES: usize = 16 * 1024;
+
+/// Bytes of the urgent lane. Architecture page.
+const URGENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Frames of the passing lane; beyond it the oldest is dropped. Chosen: a screen shows fewer people.
+const PASSING_MAX: usize = 32;
+
+/// The queues of one socket.
 #[derive(Default)]
 pub(crate) struct Outbox {
+    /// What is left of a frame that is partly written: it goes first, or the stream would be garbage.
+    begun: Bytes,
     frames: VecDeque<Bytes>,
-    /// Bytes of the first frame that are written already.
-    written: usize,
-    /// Bytes that are not written yet.
+    /// Bytes of `begun` and `frames`.
     bytes: usize,
+    /// Bytes set aside for a page that was asked for.
+    page_room: usize,
+    aside: Option<Box<Aside>>,
 }
+
+/// The lanes that most sockets never need at the same time as they idle.
+#[derive(Default)]
+struct Aside {
+    urgent: VecDeque<(Urgent, Bytes)>,
+    urgent_bytes: usize,
+    passing: VecDeque<(PassingKey, Bytes)>,
+}
+
+/// What an urgent frame is; of all but pongs only the newest waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgent {
+    Ping,
+    Pong,
+    Reconnect,
+}
+
+/// Names what a passing frame is about, so that a newer one takes its place.
+pub(crate) type PassingKey = u64;
 
 /// How a flush ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,50 +87,87 @@ impl Outbox {
     /// # Errors
     /// [`Full`] when the events' part of the bound is used up; nothing was queued.
     pub(crate) fn push_event(&mut self, frame: Bytes) -> Result<(), Full> {
-        if self.bytes + frame.len() > OUTBOX_EVENT_BYTES_MAX {
+        let bytes = self.bytes + frame.len();
+        if bytes > OUTBOX_EVENT_BYTES_MAX || bytes + self.page_room > OUTBOX_BYTES_MAX {
             return Err(Full);
         }
         self.push_answer(frame);
         Ok(())
     }
 
-    /// Queues an answer or a control frame.
+    /// Queues an answer.
     pub(crate) fn push_answer(&mut self, frame: Bytes) {
         self.bytes += frame.len();
         self.frames.push_back(frame);
     }
 
-    /// Whether the socket may go on reading: what it asks for still finds room.
-    pub(crate) fn takes_answers(&self) -> bool {
-        self.bytes <= OUTBOX_EVENT_BYTES_MAX
+    /// Queues a frame that overtakes all others. A pong that finds no room is dropped: RFC 6455 section 5.5.3 lets
+    /// us answer the newest ping alone.
+    pub(crate) fn push_urgent(&mut self, kind: Urgent, frame: Bytes) {
+        let aside = self.aside.get_or_insert_default();
+        if kind != Urgent::Pong
+            && let Some(at) = aside.urgent.iter().position(|(waiting, _)| *waiting == kind)
+        {
+            aside.urgent_bytes -= aside.urgent.remove(at).map_or(0, |(_, older)| older.len());
+        }
+        if kind == Urgent::Pong && aside.urgent_bytes + frame.len() > URGENT_BYTES_MAX {
+            return;
+        }
+        aside.urgent_bytes += frame.len();
+        aside.urgent.push_back((kind, frame));
     }
 
-    /// Whether a page may start.
+    /// Queues what is not kept; it takes the place of an older frame about the same.
+    pub(crate) fn push_passing(&mut self, key: PassingKey, frame: Bytes) {
+        let passing = &mut self.aside.get_or_insert_default().passing;
+        passing.retain(|(older, _)| *older != key);
+        if passing.len() >= PASSING_MAX {
+            passing.pop_front();
+        }
+        passing.push_back((key, frame));
+    }
+
+    /// Queues the last frame of all: nothing overtakes it and nothing follows. With `drop_rest`, what is not begun
+    /// is dropped.
+    pub(crate) fn push_last(&mut self, frame: Bytes, drop_rest: bool) {
+        self.aside = None;
+        if drop_rest {
+            self.frames.clear();
+            self.bytes = self.begun.len();
+        }
+        self.push_answer(frame);
+    }
+
+    /// Whether the socket may go on reading: what it asks for still finds room.
+    pub(crate) fn takes_answers(&self) -> bool {
+        self.bytes + self.page_room + ANSWER_ROOM_BYTES <= OUTBOX_BYTES_MAX
+    }
+
+    /// Whether a page may start. Below half of the bound, and only one at a time.
     pub(crate) fn has_room_for_page(&self) -> bool {
-        self.bytes <= OUTBOX_BYTES_MAX / 2
+        self.page_room == 0 && self.bytes + PAGE_ROOM_BYTES <= OUTBOX_BYTES_MAX
+    }
+
+    /// Sets room aside for a page that is asked for.
+    pub(crate) fn await_page(&mut self) {
+        self.page_room = PAGE_ROOM_BYTES;
+    }
+
+    /// Gives the room back: the page came, or will not.
+    pub(crate) fn page_came(&mut self) {
+        self.page_room = 0;
     }
 
     /// Whether nothing waits.
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
-    }
-
-    /// Forgets what is not begun: a frame half written must be finished, or the close frame would be garbage.
-    pub(crate) fn drop_unbegun(&mut self) {
-        let keep = usize::from(self.written > 0);
-        self.frames.truncate(keep);
-        self.bytes = self.frames.iter().map(Bytes::len).sum::<usize>() - self.written;
+        self.begun.is_empty() && self.frames.is_empty() && self.aside.is_none()
     }
 
     /// Writes until all is gone or `write` would block; `write` is a vectored write that never waits.
     pub(crate) fn flush(&mut self, mut write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>) -> Flushed {
-        while !self.frames.is_empty() {
+        while !self.is_empty() {
             let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let mut used = 0;
-            for (slice, frame) in slices.iter_mut().zip(&self.frames) {
-                *slice = IoSlice::new(if used == 0 { &frame[self.written..] } else { frame });
-                used += 1;
-            }
+            let used = self.fill(&mut slices);
             match write(&slices[..used]) {
                 Ok(0) => return Flushed::Broken,
                 Ok(written) => self.advance(written),
@@ -103,85 +182,52 @@ impl Outbox {
         Flushed::Empty
     }
 
-    fn advance(&mut self, written: usize) {
-        self.bytes -= written;
-        self.written += written;
-        while let Some(first) = self.frames.front() {
-            if self.written < first.len() {
-                return;
+    /// Points `slices` at what is to be written next, in order; returns how many are used.
+    fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>; SLICES_MAX]) -> usize {
+        let begun = Some(&self.begun).filter(|begun| !begun.is_empty());
+        let urgent = self.aside.iter().flat_map(|aside| aside.urgent.iter().map(|(_, frame)| frame));
+        let passing = self.aside.iter().flat_map(|aside| aside.passing.iter().map(|(_, frame)| frame));
+        let order = begun.into_iter().chain(urgent).chain(&self.frames).chain(passing);
+        let mut used = 0;
+        for (slice, frame) in slices.iter_mut().zip(order) {
+            *slice = IoSlice::new(frame);
+            used += 1;
+        }
+        used
+    }
+
+    /// Takes `written` bytes away from the front, in the order of [`Self::fill`].
+    fn advance(&mut self, mut written: usize) {
+        loop {
+            let now = written.min(self.begun.len());
+            self.begun.advance(now);
+            self.bytes -= now;
+            written -= now;
+            if written == 0 {
+                break;
             }
-            self.written -= first.len();
-            self.frames.pop_front();
+            let Some(next) = self.next() else { break };
+            self.begun = next;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// A socket that takes so many bytes at each turn.
-    fn socket<'a>(
-        turns: &'a mut dyn Iterator<Item = usize>,
-        taken: &'a mut Vec<u8>,
-    ) -> impl FnMut(&[IoSlice<'_>]) -> io::Result<usize> + 'a {
-        move |slices| {
-            let room = turns.next().unwrap_or(0);
-            if room == 0 {
-                return Err(ErrorKind::WouldBlock.into());
-            }
-            let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(room).collect();
-            taken.extend_from_slice(&bytes);
-            Ok(bytes.len())
+        if self.begun.is_empty() {
+            // An empty `Bytes` may still hold the memory of its frame.
+            self.begun = Bytes::new();
         }
+        self.aside.take_if(|aside| aside.urgent.is_empty() && aside.passing.is_empty());
     }
 
-    proptest! {
-        #[test]
-        fn every_byte_is_written_once_in_order(
-            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..200),
-            turns in prop::collection::vec(0_usize..100, 0..400),
-        ) {
-            let (mut outbox, mut taken) = (Outbox::default(), Vec::new());
-            let mut turns = turns.into_iter();
-            for frame in &frames {
-                outbox.push_event(Bytes::from(frame.clone())).unwrap();
-                outbox.flush(socket(&mut turns.by_ref().take(1), &mut taken));
-            }
-            let all = frames.concat();
-            prop_assert!(all.starts_with(&taken));
-            prop_assert_eq!(outbox.bytes, all.len() - taken.len());
-            let ended = outbox.flush(socket(&mut std::iter::repeat(7), &mut taken));
-            prop_assert_eq!(ended, Flushed::Empty);
-            prop_assert_eq!(taken, all);
-            prop_assert_eq!(outbox.bytes, 0);
+    /// Takes the frame that is begun next; its bytes count with `begun` from then on.
+    fn next(&mut self) -> Option<Bytes> {
+        if let Some((_, frame)) = self.aside.as_mut().and_then(|aside| aside.urgent.pop_front()) {
+            self.bytes += frame.len();
+            self.aside.iter_mut().for_each(|aside| aside.urgent_bytes -= frame.len());
+            return Some(frame);
         }
-    }
-
-    #[test]
-    fn events_leave_room_for_answers() {
-        let mut outbox = Outbox::default();
-        let frame = Bytes::from(vec![0; 64 * 1024]);
-        for _ in 0..3 {
-            outbox.push_event(frame.clone()).unwrap();
+        if let Some(frame) = self.frames.pop_front() {
+            return Some(frame);
         }
-        assert_eq!(outbox.push_event(Bytes::from_static(b"x")), Err(Full));
-        assert!(outbox.takes_answers());
-        outbox.push_answer(Bytes::from_static(b"x"));
-        assert!(!outbox.takes_answers());
-        assert!(!outbox.has_room_for_page());
-    }
-
-    #[test]
-    fn a_frame_half_written_survives_the_drop() {
-        let (mut outbox, mut taken) = (Outbox::default(), Vec::new());
-        outbox.push_answer(Bytes::from_static(b"half"));
-        outbox.push_answer(Bytes::from_static(b"never"));
-        outbox.flush(socket(&mut [2].into_iter(), &mut taken));
-        outbox.drop_unbegun();
-        outbox.push_answer(Bytes::from_static(b"!"));
-        outbox.flush(socket(&mut std::iter::repeat(9), &mut taken));
-        assert_eq!(taken, b"half!");
+        let (_, frame) = self.aside.as_mut()?.passing.pop_front()?;
+        self.bytes += frame.len();
+        Some(frame)
     }
 }

@@ -3,10 +3,11 @@
 use super::Reactor;
 use crate::connection::{Connection, Life, Opening};
 use crate::hub::{Joined, Push};
+use crate::outbox::Urgent;
 use crate::session::{Action, Input};
 use crate::upstream::{Ask, PageAsked};
 use crate::websocket::encoder;
-use protocol::frames::server::ServerFrame;
+use protocol::frames::server::{ChannelHead, Lagging, ServerFrame};
 use protocol::ids::{ChannelId, Position};
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
@@ -46,8 +47,12 @@ impl Reactor {
             Action::Resume { channel, position } => {
                 inputs.extend(self.resume(connection, channel, position));
             }
+            Action::TellLagging(channels) => self.tell_lagging(connection, channels),
             Action::AskDirectory(request) => self.ask_directory(connection, request),
-            Action::History(request) => self.ask_history(connection, request),
+            Action::History(request) => {
+                connection.outbox.borrow_mut().await_page();
+                self.ask_history(connection, request);
+            }
             Action::Append(append) => self.append(connection, *append),
             Action::Command { channel, request } => self.command(connection, channel, *request),
             Action::Publish(ephemeral) => self.publish(ephemeral),
@@ -61,11 +66,25 @@ impl Reactor {
         }
         match frame.encode(connection.form) {
             Ok(Some(json)) if connection.life.get() == Life::Open => {
-                connection.outbox.borrow_mut().push_answer(encoder::text(&json));
+                let (mut outbox, bytes) = (connection.outbox.borrow_mut(), encoder::text(&json));
+                match frame {
+                    ServerFrame::Reconnect(_) => outbox.push_urgent(Urgent::Reconnect, bytes),
+                    _ => outbox.push_answer(bytes),
+                }
             }
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "a frame cannot be encoded"),
         }
+    }
+
+    fn tell_lagging(&self, connection: &Connection, channels: Vec<ChannelId>) {
+        let hub = self.hub.borrow();
+        let head = |channel_id: ChannelId| {
+            let position = hub.cursor(&channel_id)?.clone();
+            Some(ChannelHead { channel_id, position })
+        };
+        let channels = channels.into_iter().filter_map(head).collect();
+        Self::send(connection, &Lagging { channels }.into());
     }
 
     fn subscribe(self: &Rc<Self>, connection: &Rc<Connection>, channels: Vec<ChannelId>) {
@@ -107,6 +126,7 @@ impl Reactor {
         if !hub.holds(&channel, connection.id) {
             return Some(Input::Resumed { channel, live: false });
         }
+        connection.outbox.borrow_mut().await_page();
         let (reactor, connection) = (self.id, connection.id);
         self.asks.push(Ask::Page(PageAsked { reactor, connection, channel, position }));
         None

@@ -28,6 +28,9 @@ impl Reactor {
         let (reactor, connection) = (self.clone(), connection.clone());
         self.common.shutdown.spawn_local("call", async move {
             let input = call.await;
+            if let Input::History(_) = &input {
+                connection.outbox.borrow_mut().page_came();
+            }
             reactor.drive(&connection, input);
         });
     }

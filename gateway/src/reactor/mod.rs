@@ -205,13 +205,7 @@ impl Reactor {
     ) {
         connection.life.set(life(runtime::clock::uptime_ms() + CLOSE_MS));
         self.decide(connection, Input::Gone);
-        {
-            let mut outbox = connection.outbox.borrow_mut();
-            if too_slow {
-                outbox.drop_unbegun();
-            }
-            outbox.push_answer(last_frame);
-        }
+        connection.outbox.borrow_mut().push_last(last_frame, too_slow);
         *connection.unread.borrow_mut() = Vec::new();
         self.flush(connection);
         connection.wake();

@@ -2,6 +2,7 @@
 
 use super::Reactor;
 use crate::connection::{Connection, Life};
+use crate::outbox::Urgent;
 use crate::session::Input;
 use crate::websocket::encoder;
 use protocol::codes::CloseCode;
@@ -54,7 +55,7 @@ impl Reactor {
         }
         if now_ms >= connection.ping_ms.get() {
             connection.ping_ms.set(now_ms + self.ping_interval_ms());
-            connection.outbox.borrow_mut().push_answer(encoder::ping());
+            connection.outbox.borrow_mut().push_urgent(Urgent::Ping, encoder::ping());
         }
         self.drive(connection, Input::Tick);
     }

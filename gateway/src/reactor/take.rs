@@ -2,6 +2,7 @@
 
 use super::Reactor;
 use crate::connection::{Connection, Life};
+use crate::outbox::Urgent;
 use crate::session::Input;
 use crate::websocket::decoder::{Incoming, Step};
 use crate::websocket::{Violation, encoder};
@@ -70,7 +71,9 @@ impl Reactor {
             }
             // Both forms of this release are JSON in text frames.
             Incoming::Binary(_) => self.close(connection, CloseCode::UnsupportedData),
-            Incoming::Ping(payload) => connection.outbox.borrow_mut().push_answer(encoder::pong(payload)),
+            Incoming::Ping(payload) => {
+                connection.outbox.borrow_mut().push_urgent(Urgent::Pong, encoder::pong(payload));
+            }
             Incoming::Pong => {}
             Incoming::Close(said) => {
                 self.answer_close(connection, encoder::close_answer(said.map(|(code, _)| code)));

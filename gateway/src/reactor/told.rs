@@ -6,7 +6,6 @@ use crate::hub::{Push, Ticket};
 use crate::session::Input;
 use crate::upstream::event::{Event, Passing};
 use crate::upstream::{Page, Tell};
-use bytes::Bytes;
 use protocol::codes::CloseCode;
 use protocol::ids::{ChannelId, Position, Seq};
 use std::rc::Rc;
@@ -37,49 +36,44 @@ impl Reactor {
 
     /// The hot path: one reference-counted frame into each member's outbox, written at the end of the turn.
     fn push_event(self: &Rc<Self>, event: &Event) {
-        let mut too_slow = Vec::new();
+        let mut full = Vec::new();
         {
             let mut hub = self.hub.borrow_mut();
             let mut pushed = 0;
             for connection in hub.advance(event.channel(), event.seq()) {
-                if let Some(frame) = event.frame(connection.form) {
-                    self.push(connection, frame, &mut too_slow);
-                    pushed += 1;
+                let Some(frame) = event.frame(connection.form) else { continue };
+                match connection.outbox.borrow_mut().push_event(frame.clone()) {
+                    Ok(()) => {
+                        self.mark_dirty(connection);
+                        pushed += 1;
+                    }
+                    Err(crate::outbox::Full) => full.push(connection.clone()),
                 }
             }
             metrics::counter!(crate::metrics::DELIVERIES).increment(pushed);
         }
-        self.close_slow(&too_slow);
+        self.overflowed(event.channel(), &full);
+    }
+
+    /// These sockets miss an event: nothing more of the channel is pushed to them until they resume it.
+    fn overflowed(self: &Rc<Self>, channel: &ChannelId, connections: &[Rc<Connection>]) {
+        for connection in connections {
+            metrics::counter!(crate::metrics::OVERFLOWS).increment(1);
+            self.hub.borrow_mut().set(channel, connection.id, Push::Held);
+            self.decide(connection, Input::Overflowed(channel.clone()));
+            self.mark_dirty(connection);
+        }
     }
 
     /// Nobody hears of his own typing.
     fn push_passing(self: &Rc<Self>, passing: &Passing) {
-        let mut too_slow = Vec::new();
-        {
-            let hub = self.hub.borrow();
-            for connection in hub.live(&passing.ephemeral.channel_id) {
-                let own = connection.session.borrow().user_id() == Some(&passing.ephemeral.user_id);
-                // A socket that is behind is not slowed further by what passes anyway.
-                let room = connection.outbox.borrow().has_room_for_page();
-                if let (false, true, Some(frame)) = (own, room, passing.frame(connection.form)) {
-                    self.push(connection, frame, &mut too_slow);
-                }
+        let hub = self.hub.borrow();
+        for connection in hub.live(&passing.ephemeral.channel_id) {
+            let own = connection.session.borrow().user_id() == Some(&passing.ephemeral.user_id);
+            if let (false, Some(frame)) = (own, passing.frame(connection.form)) {
+                connection.outbox.borrow_mut().push_passing(passing.key(), frame.clone());
+                self.mark_dirty(connection);
             }
-        }
-        self.close_slow(&too_slow);
-    }
-
-    fn push(&self, connection: &Rc<Connection>, frame: &Bytes, too_slow: &mut Vec<Rc<Connection>>) {
-        let pushed = connection.outbox.borrow_mut().push_event(frame.clone());
-        match pushed {
-            Ok(()) => self.mark_dirty(connection),
-            Err(crate::outbox::Full) => too_slow.push(connection.clone()),
-        }
-    }
-
-    fn close_slow(self: &Rc<Self>, too_slow: &[Rc<Connection>]) {
-        for connection in too_slow {
-            self.close(connection, CloseCode::TooSlow);
         }
     }
 
@@ -115,19 +109,16 @@ impl Reactor {
         self.drive(connection, Input::Subscribed(heads));
     }
 
-    /// This reactor missed events that nobody keeps for it: its sockets in the channel start over.
+    /// This reactor missed events that nobody keeps for it: its sockets in the channel resume from the log.
     fn behind(self: &Rc<Self>, channel: &ChannelId, cursor: Seq) {
         tracing::warn!(%channel, "a reactor fell behind its ring; its sockets resume");
-        let members: Vec<_> = {
-            let mut hub = self.hub.borrow_mut();
-            let _nobody_is_pushed_what_is_not_there = hub.advance(channel, cursor).count();
-            hub.members(channel).cloned().collect()
-        };
-        self.close_slow(&members);
+        let missed: Vec<_> = self.hub.borrow_mut().advance(channel, cursor).cloned().collect();
+        self.overflowed(channel, &missed);
     }
 
     /// A page that its session does not wait for any more is nobody's; the session still hears that it came.
     fn page(self: &Rc<Self>, connection: &Rc<Connection>, channel: ChannelId, page: Page) {
+        connection.outbox.borrow_mut().page_came();
         let wanted = connection.life.get() == Life::Open && connection.session.borrow().awaits_page(&channel);
         let live = match (wanted, page) {
             (true, Page::Failed) => return self.close(connection, CloseCode::Overloaded),

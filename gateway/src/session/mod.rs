@@ -10,7 +10,7 @@ mod pages;
 mod typing;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::auth::Verified;
 use durable::Durable;
@@ -63,6 +63,8 @@ pub(crate) enum Input {
     History(Answer<HistoryAnswer>),
     /// A page of `Resume` is in the outbox; `live` when it was the last one.
     Resumed { channel: ChannelId, live: bool },
+    /// The outbox had no room for an event of this channel, which is not pushed from here on.
+    Overflowed(ChannelId),
     /// The outbox has room for a page.
     Room,
     /// About a second went by.
@@ -103,6 +105,8 @@ pub(crate) enum Action {
     Hold(ChannelId),
     /// Put the events after a position into the outbox and answer with `Resumed`.
     Resume { channel: ChannelId, position: Position },
+    /// Say that these channels are not pushed, and where they stand.
+    TellLagging(Vec<ChannelId>),
     /// Ask for a page and answer with `History`.
     History(HistoryRequest),
     /// Append to the log and answer with `Done`.
@@ -220,6 +224,7 @@ impl Session {
             Input::Resumed { channel, live } => {
                 self.pages.on_resumed(&channel, live, moment.up_ms);
             }
+            Input::Overflowed(channel) => self.on_overflowed(channel, moment, &mut actions),
             Input::Room => self.pages.on_room(&mut actions),
             Input::Tick => self.on_tick(moment, &mut actions),
             Input::Drain { after_ms } => self.on_drain(after_ms, &mut actions),
@@ -259,6 +264,14 @@ impl Session {
         if let (Phase::Open, Some(user)) = (&self.phase, &self.user) {
             self.typing.expire(&user.id, now, actions);
             self.pages.on_tick(now);
+        }
+    }
+
+    /// A v1 client catches up by itself; a classic one knows no other way than a new socket.
+    fn on_overflowed(&mut self, channel: ChannelId, moment: Moment, actions: &mut Vec<Action>) {
+        match self.form {
+            Form::V1 => self.pages.overflowed(channel, moment.up_ms),
+            Form::Classic => actions.push(Action::Close(CloseCode::TooSlow)),
         }
     }
 

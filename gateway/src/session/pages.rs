@@ -1,4 +1,7 @@
 //! Pages of one socket: `resume` and `fetch_history` are answered one at a time, each when the outbox has room.
+//!
+//! A channel is Live => Held by `resume`, Live => Lagging when the outbox overflows, Held or Lagging => Live by the
+//! last page of a `resume`.
 
 use super::Action;
 use protocol::codec::encode_placed;
@@ -23,6 +26,8 @@ pub(super) struct Pages {
     unnamed_until_ms: u64,
     /// Channels that are not pushed and wait for the client's next `resume`, with the uptime in ms since when.
     held: HashMap<ChannelId, u64>,
+    /// Channels that stopped being pushed, of which the client was not told yet.
+    lagging: Vec<ChannelId>,
 }
 
 enum Page {
@@ -45,7 +50,13 @@ enum Flight {
 
 impl Pages {
     pub(super) fn wants_room(&self) -> bool {
-        self.in_flight.is_none() && !self.waiting.is_empty()
+        self.in_flight.is_none() && !(self.waiting.is_empty() && self.lagging.is_empty())
+    }
+
+    /// The channel is Lagging: the client is told as soon as it takes something again.
+    pub(super) fn overflowed(&mut self, channel: ChannelId, now: u64) {
+        self.held.insert(channel.clone(), now);
+        self.lagging.push(channel);
     }
 
     /// The socket starts Held in these channels, until `resume` names them or time runs out.
@@ -57,6 +68,7 @@ impl Pages {
     pub(super) fn resume(&mut self, channel: ChannelId, position: Position, actions: &mut Vec<Action>) {
         self.unnamed.remove(&channel);
         self.held.remove(&channel);
+        self.lagging.retain(|lagging| *lagging != channel);
         actions.push(Action::Hold(channel.clone()));
         self.waiting.push_back(Page::Resume { channel, position });
     }
@@ -92,6 +104,7 @@ impl Pages {
     pub(super) fn forget(&mut self, channel: &ChannelId) {
         self.unnamed.remove(channel);
         self.held.remove(channel);
+        self.lagging.retain(|lagging| lagging != channel);
         self.waiting.retain(|page| !matches!(page, Page::Resume { channel: named, .. } if named == channel));
         if let Some(Flight::Resume { channel: flying, wanted }) = &mut self.in_flight {
             *wanted &= flying != channel;
@@ -103,6 +116,9 @@ impl Pages {
     }
 
     pub(super) fn on_room(&mut self, actions: &mut Vec<Action>) {
+        if !self.lagging.is_empty() {
+            actions.push(Action::TellLagging(std::mem::take(&mut self.lagging)));
+        }
         while self.in_flight.is_none() {
             match self.waiting.pop_front() {
                 None => return,

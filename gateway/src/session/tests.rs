@@ -9,7 +9,7 @@ use protocol::requests::CommandAnswer;
 
 const NOW: u64 = 1_000_000;
 
-fn at(now: u64) -> Moment {
+pub(crate) fn at(now: u64) -> Moment {
     Moment { unix_ms: now, up_ms: now, random: [7; 10] }
 }
 
@@ -49,7 +49,7 @@ fn directory(members: u32) -> Answer<SessionAnswer> {
 }
 
 /// A session as it stands after `connection_established`.
-fn open(form: Form, resume: bool) -> Session {
+pub(crate) fn open(form: Form, resume: bool) -> Session {
     let mut session = Session::new(form, at(NOW));
     session.on(Input::Verified { outcome: verified(NOW / 1_000 + 3_600), resume }, at(NOW));
     session.on(Input::Directory(directory(2)), at(NOW));

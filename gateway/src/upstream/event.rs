@@ -1,12 +1,15 @@
 //! One thing that many sockets are sent, encoded at most once per form.
 
+use crate::outbox::PassingKey;
 use crate::websocket::encoder;
 use bytes::Bytes;
 use protocol::codec::encode_event;
 use protocol::envelope::Logged;
-use protocol::ephemeral::Ephemeral;
+use protocol::ephemeral::{Doing, Ephemeral};
 use protocol::frames::Form;
 use protocol::ids::{ChannelId, Epoch, Seq};
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::OnceLock;
 
 /// A WebSocket frame per form, made when the first reactor needs it; `None` where the form has no such frame.
@@ -65,12 +68,25 @@ impl Event {
 /// Something that is not kept.
 pub(crate) struct Passing {
     pub(crate) ephemeral: Ephemeral,
+    key: PassingKey,
     frames: Frames,
 }
 
 impl Passing {
+    /// Names what it is about: of two with one key only the newer one matters.
+    pub(crate) fn key(&self) -> PassingKey {
+        self.key
+    }
+
     pub(crate) fn new(ephemeral: Ephemeral) -> Self {
-        Self { ephemeral, frames: Frames::default() }
+        let typing = matches!(ephemeral.doing, Doing::Typing | Doing::StoppedTyping);
+        // Two things with one hash are so rare, and of so little weight, that one may hide the other.
+        let key = BuildHasherDefault::<DefaultHasher>::default().hash_one((
+            &ephemeral.channel_id,
+            &ephemeral.user_id,
+            typing,
+        ));
+        Self { ephemeral, key, frames: Frames::default() }
     }
 
     /// Returns the frame for sockets of this form.

@@ -278,7 +278,7 @@ impl Following {
         let (broker, reads) = (self.broker.clone(), self.reads.clone());
         jobs.push(Box::pin(async move {
             let _permit = reads.acquire().await;
-            let page = in_time(broker.read(&draft.asked.channel, draft.reached, READ)).await;
+            let page = in_time(broker.read(draft.channel(), draft.reached(), READ)).await;
             Job::PageRead { draft, page }
         }));
     }
@@ -337,7 +337,7 @@ impl Following {
 
     /// Makes the page that a socket of a reactor waits for; `None` when the reactor does not hear the channel.
     pub(super) fn tell_page(&mut self, reactor: ReactorId, draft: Draft) -> Option<Outcome> {
-        let (tail, reader) = self.reader(reactor, &draft.asked.channel)?;
+        let (tail, reader) = self.reader(reactor, draft.channel())?;
         Some(draft.finish(tail, reader.sent?))
     }
 }

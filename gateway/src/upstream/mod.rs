@@ -8,9 +8,9 @@
 mod envelopes;
 pub(crate) mod event;
 mod following;
-mod pages;
+pub(crate) mod pages;
 mod reactors;
-mod tail;
+pub(crate) mod tail;
 
 use crate::hub::{ConnectionId, Ticket};
 use broker::{Broker, LiveEvent, Subscriber};

@@ -11,15 +11,15 @@ use broker::{LogPage, ReadError};
 use protocol::codec::{PageEnding, encode_event, encode_resumed};
 use protocol::envelope::{Envelope, Logged};
 use protocol::frames::Form;
-use protocol::ids::{Epoch, Position, Seq};
+use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::limits::PAGE_BYTES_MAX;
 
 /// A page on its way: what was read of the log so far.
 pub(crate) struct Draft {
-    pub(super) asked: PageAsked,
+    asked: PageAsked,
     read: Vec<(Seq, Envelope)>,
     /// Everything in `(asked.position, reached]` is in `read`.
-    pub(super) reached: Seq,
+    reached: Seq,
     found: Found,
 }
 
@@ -38,20 +38,33 @@ enum Found {
 }
 
 /// What becomes of a draft.
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Done(Page),
     /// The ring does not reach back to `reached`: read the log from there.
     Read(Draft),
 }
 
 impl Draft {
-    pub(super) fn new(asked: PageAsked) -> Self {
+    pub(crate) fn new(asked: PageAsked) -> Self {
         let reached = asked.position.seq;
         Self { asked, read: Vec::new(), reached, found: Found::Unasked }
     }
 
+    pub(crate) fn asked(&self) -> &PageAsked {
+        &self.asked
+    }
+
+    pub(crate) fn channel(&self) -> &ChannelId {
+        &self.asked.channel
+    }
+
+    /// Returns after which position the log is to be read.
+    pub(crate) fn reached(&self) -> Seq {
+        self.reached
+    }
+
     /// Takes a page of the log after `reached`.
-    pub(super) fn with(mut self, page: Result<LogPage, ReadError>) -> Self {
+    pub(crate) fn with(mut self, page: Result<LogPage, ReadError>) -> Self {
         let page = match page {
             Ok(page) => page,
             Err(error) => {
@@ -72,7 +85,7 @@ impl Draft {
     }
 
     /// Makes the page for a reactor that was told everything up to `sent`.
-    pub(super) fn finish(self, tail: &Tail, sent: Seq) -> Outcome {
+    pub(crate) fn finish(self, tail: &Tail, sent: Seq) -> Outcome {
         let here = Position { epoch: tail.epoch().clone(), seq: sent };
         let asked_here = self.asked.position.epoch == here.epoch;
         let page = match self.found {

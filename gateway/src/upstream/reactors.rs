@@ -81,7 +81,7 @@ impl Reactors {
     }
 
     pub(super) fn page(&mut self, draft: Draft) {
-        self.push(draft.asked.reactor, Todo::Page(draft));
+        self.push(draft.asked().reactor, Todo::Page(draft));
     }
 
     fn push(&mut self, reactor: ReactorId, todo: Todo) {
@@ -162,7 +162,7 @@ impl List {
                     batch.push(Tell::Passing(passing));
                 }
                 Todo::Page(draft) => {
-                    let (connection, channel) = (draft.asked.connection, draft.asked.channel.clone());
+                    let (connection, channel) = (draft.asked().connection, draft.channel().clone());
                     let page = match following.tell_page(id, draft) {
                         Some(Outcome::Done(page)) => page,
                         Some(Outcome::Read(draft)) => {

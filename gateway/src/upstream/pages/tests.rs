@@ -78,7 +78,7 @@ fn page(asked: Position, log: &[Logged1], tail: &Tail, sent: Seq) -> (Page, usiz
             Outcome::Read(again) => {
                 reads += 1;
                 assert!(reads < 100, "reading for a page comes to an end");
-                let found = read(log, again.reached);
+                let found = read(log, again.reached());
                 draft = again.with(Ok(found));
             }
         }

@@ -149,6 +149,8 @@ server_frames! {
         r#ref: Option<Ref>,
         server_time: Timestamp,
     }
+    /// These channels are not pushed any more, because this client takes too slowly: it catches up with `resume`.
+    Lagging = "lagging" { channels: Vec<ChannelHead>, }
     /// Come back after this many milliseconds; a close follows.
     Reconnect = "reconnect" { after_ms: u64, reason: ReconnectReason, }
     /// A frame was refused and changed nothing.
@@ -174,6 +176,16 @@ pub struct ChannelEntry {
     pub seq: Seq,
     pub read: Option<Position>,
     pub unread: u32,
+}
+
+/// Where a channel stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ChannelHead {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// Its newest event.
+    #[serde(flatten)]
+    pub position: Position,
 }
 
 /// A channel's own description.
