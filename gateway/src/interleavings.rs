@@ -53,12 +53,12 @@ fn step() -> impl Strategy<Value = Step> {
     let append = |bytes| (0_usize..2, bytes).prop_map(|(channel, bytes)| Step::Append { channel, bytes });
     prop_oneof![
         4 => append(1_usize..2_000),
-        3 => append(20_000_usize..60_000),
-        6 => Just(Step::Tell),
-        2 => Just(Step::Read),
-        6 => Just(Step::Take),
-        2 => (1_usize..200_000).prop_map(Step::Write),
-        2 => Just(Step::Answer),
+        4 => append(20_000_usize..60_000),
+        10 => Just(Step::Tell),
+        4 => Just(Step::Read),
+        10 => Just(Step::Take),
+        3 => (1_usize..80_000).prop_map(Step::Write),
+        4 => Just(Step::Answer),
     ]
 }
 
@@ -390,7 +390,7 @@ fn play(steps: &[Step]) -> usize {
 
 proptest! {
     #[test]
-    fn a_slow_client_sees_each_log_once_in_order(steps in prop::collection::vec(step(), 1..250)) {
+    fn a_slow_client_sees_each_log_once_in_order(steps in prop::collection::vec(step(), 1..400)) {
         play(&steps);
     }
 }
