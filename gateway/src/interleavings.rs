@@ -218,9 +218,8 @@ impl World {
                 }
             }
             Some(Told::Behind(channel, cursor)) => {
-                if self.hub.advance(&channel, cursor).count() == 1 {
-                    self.overflowed(&channel);
-                }
+                let missed = self.hub.advance(&channel, cursor).count();
+                (0..missed).for_each(|_| self.overflowed(&channel));
             }
             Some(Told::Page(channel, page)) => {
                 self.outbox.page_came();

@@ -36,13 +36,27 @@ pub(crate) fn token(user: &str) -> String {
 impl Client {
     /// Connects; the caller still has to receive `connection_established`.
     pub(crate) async fn connect(to: SocketAddr, user: &str, arrival: Arrival) -> Result<Self, Error> {
+        let stream = TcpStream::connect(to).await?;
+        stream.set_nodelay(true)?;
+        Self::over(stream, user, arrival).await
+    }
+
+    /// Connects as the old pages do.
+    pub(crate) async fn classic_over(stream: TcpStream, user: &str) -> Result<Self, Error> {
+        let to = stream.peer_addr()?;
+        let request = format!("ws://{to}/ws/chat/?token={}", token(user)).into_client_request()?;
+        let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
+        Ok(Self { socket })
+    }
+
+    /// Connects over a stream of the caller's.
+    pub(crate) async fn over(stream: TcpStream, user: &str, arrival: Arrival) -> Result<Self, Error> {
+        let to = stream.peer_addr()?;
         let query = if arrival == Arrival::Resuming { "?resume=1" } else { "" };
         let mut request = format!("ws://{to}/ws/chat/{query}").into_client_request()?;
         let headers = request.headers_mut();
         headers.insert("sec-websocket-protocol", "safeshipper.v1.json".parse().unwrap());
         headers.insert("authorization", format!("Bearer {}", token(user)).parse().unwrap());
-        let stream = TcpStream::connect(to).await?;
-        stream.set_nodelay(true)?;
         let (socket, _) = tokio_tungstenite::client_async(request, stream).await?;
         Ok(Self { socket })
     }

@@ -16,4 +16,5 @@ mod hostile;
 mod kill;
 mod kill_client;
 mod server;
+mod slow;
 mod stopping;
