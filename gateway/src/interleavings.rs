@@ -4,6 +4,8 @@
 //! Tail, pages, hub, session and outbox are the real ones; what joins them in `upstream` and `reactor` is repeated
 //! here in its few lines, with every queue between them under the test's control.
 
+mod client;
+
 use crate::hub::{ConnectionId, Hub, Joined, Push};
 use crate::outbox::{Flushed, Outbox};
 use crate::session::{Action, Input, Session};
@@ -13,6 +15,7 @@ use crate::upstream::tail::{Next, Tail};
 use crate::upstream::{Page, PageAsked};
 use crate::websocket::encoder;
 use broker::{Entry, LogPage};
+use client::{Client, next_frame};
 use proptest::prelude::*;
 use protocol::codec;
 use protocol::envelope::{Envelope, Kind, Logged};
@@ -20,7 +23,7 @@ use protocol::frames::Form;
 use protocol::frames::server::{ChannelHead, Lagging};
 use protocol::ids::{ChannelId, Epoch, MessageId, Position, Seq, UserId};
 use protocol::time::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
@@ -91,13 +94,6 @@ struct World {
     outbox: Outbox,
     wire: Vec<u8>,
     client: Client,
-}
-
-#[derive(Default)]
-struct Client {
-    seen: BTreeMap<String, Vec<Seq>>,
-    resumes: Vec<String>,
-    laggings: usize,
 }
 
 fn epoch() -> Epoch {
@@ -330,47 +326,6 @@ impl World {
         }
         panic!("nothing comes to rest");
     }
-}
-
-impl Client {
-    fn hear(&mut self, frame: &Value) {
-        let channel = || frame["channel_id"].as_str().unwrap().to_owned();
-        match frame["type"].as_str().unwrap() {
-            "chat_message" => self.take(channel(), frame),
-            "resumed" => {
-                assert_eq!(frame["reset"], false);
-                frame["events"].as_array().unwrap().iter().for_each(|event| self.take(channel(), event));
-                if frame["more"] == true {
-                    self.resumes.push(channel());
-                }
-            }
-            "lagging" => {
-                self.laggings += 1;
-                let channels = frame["channels"].as_array().unwrap().iter();
-                self.resumes.extend(channels.map(|one| one["channel_id"].as_str().unwrap().to_owned()));
-            }
-            "resume_done" => {}
-            other => panic!("{other}"),
-        }
-    }
-
-    fn take(&mut self, channel: String, event: &Value) {
-        let seen = self.seen.get_mut(&channel).unwrap();
-        assert_eq!(event["prev"].as_u64(), seen.last().copied(), "the chain is unbroken");
-        seen.push(event["seq"].as_u64().unwrap());
-    }
-}
-
-/// Takes one whole frame off the wire.
-fn next_frame(wire: &mut Vec<u8>) -> Option<Value> {
-    let (header, length) = match *wire.get(1)? {
-        126 => (4, usize::from(u16::from_be_bytes(wire.get(2..4)?.try_into().unwrap()))),
-        127 => (10, usize::try_from(u64::from_be_bytes(wire.get(2..10)?.try_into().unwrap())).unwrap()),
-        short => (2, usize::from(short)),
-    };
-    let frame = serde_json::from_slice(wire.get(header..header + length)?).unwrap();
-    wire.drain(..header + length);
-    Some(frame)
 }
 
 /// Plays the steps, lets the world come to rest and compares; returns how often the client lagged.
