@@ -9,7 +9,7 @@ use crate::outbox::{Flushed, Outbox};
 use crate::reactor::Reactor;
 use crate::session::Session;
 use crate::websocket::decoder::Decoder;
-use protocol::frames::Form;
+use protocol::frames::Dialect;
 use protocol::ids::ChannelId;
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
@@ -26,7 +26,7 @@ const READS_PER_TURN: usize = 4;
 /// One socket and what belongs to it.
 pub(crate) struct Connection {
     pub(crate) id: ConnectionId,
-    pub(crate) form: Form,
+    pub(crate) dialect: Dialect,
     pub(crate) session: RefCell<Session>,
     pub(crate) outbox: RefCell<Outbox>,
     pub(crate) decoder: RefCell<Decoder>,
@@ -73,7 +73,7 @@ pub(crate) enum Life {
 /// A socket fresh from its handshake.
 pub(crate) struct Fresh {
     pub(crate) socket: TcpStream,
-    pub(crate) form: Form,
+    pub(crate) dialect: Dialect,
     /// Bytes that came behind the handshake.
     pub(crate) unread: Vec<u8>,
     pub(crate) admitted: Admitted,
@@ -83,7 +83,7 @@ impl Connection {
     pub(crate) fn new(id: ConnectionId, session: Session, fresh: Fresh, now_ms: u64) -> Self {
         Self {
             id,
-            form: fresh.form,
+            dialect: fresh.dialect,
             session: RefCell::new(session),
             outbox: RefCell::default(),
             decoder: RefCell::default(),

@@ -27,7 +27,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode, Version};
 use protocol::codes::ErrorCode;
-use protocol::frames::Form;
+use protocol::frames::Dialect;
 use protocol::frames::client::Token;
 use sha1::{Digest, Sha1};
 
@@ -43,8 +43,8 @@ pub(crate) struct Policy {
 /// A request that may become a WebSocket. A classic one always carries a credential, still to be verified.
 #[derive(Debug)]
 pub(crate) struct Accepted {
-    /// Which protocol the socket will speak.
-    pub(crate) form: Form,
+    /// What the socket will speak.
+    pub(crate) dialect: Dialect,
     /// The first credential that was present.
     pub(crate) credential: Option<Token>,
     /// The client has positions: its channels start held until it resumes them. Never true for classic.
@@ -83,15 +83,15 @@ pub(crate) fn judge(parts: &Parts, policy: &Policy) -> Result<Accepted, Refusal>
         ));
     }
     let offer = offer::read(parts)?;
-    if offer.form == Form::Classic && offer.credential.is_none() {
+    if offer.dialect == Dialect::Classic && offer.credential.is_none() {
         return Err(Refusal::missing_credential());
     }
     Ok(Accepted {
-        form: offer.form,
+        dialect: offer.dialect,
         credential: offer.credential,
-        resume: offer.resume && offer.form == Form::V1,
+        resume: offer.resume && offer.dialect != Dialect::Classic,
         accept_key: accept_key(key),
-        subprotocol: (offer.form == Form::V1).then_some(offer::V1_JSON),
+        subprotocol: offer.dialect.subprotocol(),
     })
 }
 

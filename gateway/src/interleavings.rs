@@ -19,8 +19,8 @@ use client::{Client, next_frame};
 use proptest::prelude::*;
 use protocol::codec;
 use protocol::envelope::{Envelope, Kind, Logged};
-use protocol::frames::Form;
 use protocol::frames::server::{ChannelHead, Lagging};
+use protocol::frames::{Dialect, Form};
 use protocol::ids::{ChannelId, Epoch, MessageId, Position, Seq, UserId};
 use protocol::time::Timestamp;
 use serde_json::json;
@@ -207,7 +207,7 @@ impl World {
             Some(Told::Event(event)) => {
                 let pushed = self.hub.advance(event.channel(), event.seq()).count();
                 if pushed == 1 {
-                    let frame = event.frame(Form::V1).unwrap().clone();
+                    let frame = event.frame(Dialect::V1Json).unwrap().clone();
                     if self.outbox.push_event(frame).is_err() {
                         self.overflowed(event.channel());
                     }
@@ -273,7 +273,8 @@ impl World {
             }
             Action::Resume { channel, position } => {
                 self.outbox.await_page();
-                let asked = PageAsked { reactor: 0, connection: ID, channel, position };
+                let asked =
+                    PageAsked { reactor: 0, connection: ID, dialect: Dialect::V1Json, channel, position };
                 self.todo.push_back(Todo::Page(Draft::new(asked)));
             }
             other => panic!("{other:?}"),

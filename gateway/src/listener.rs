@@ -18,7 +18,7 @@ use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use protocol::frames::Form;
+use protocol::frames::Dialect;
 use protocol::limits;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use std::cell::RefCell;
@@ -197,7 +197,7 @@ impl Peer {
             return Err(Refusal::unavailable(RETRY_AFTER_S));
         }
         let accepted = handshake::judge(head, &self.routes.policy)?;
-        if let (Form::Classic, Some(token)) = (accepted.form, &accepted.credential) {
+        if let (Dialect::Classic, Some(token)) = (accepted.dialect, &accepted.credential) {
             // The old page would reconnect for ever if the socket opened first.
             self.routes.reactor.verify_token(&token.0).map_err(|error| Refusal::bad_credential(&error))?;
         }
@@ -239,7 +239,7 @@ async fn upgraded(reactor: Rc<Reactor>, upgrade: OnUpgrade, accepted: Accepted, 
     };
     let fresh = Fresh {
         socket: parts.io.into_inner(),
-        form: accepted.form,
+        dialect: accepted.dialect,
         unread: parts.read_buf.to_vec(),
         admitted,
     };

@@ -1,29 +1,21 @@
-//! What a handshake asks for: the form, the credential, and whether it resumes.
+//! What a handshake asks for: the dialect, the credential, and whether it resumes.
 //!
 //! Invariant: the credential is the first that is present, in the order of the protocol page, even when a
 //! later one would be better; and none of it is ever echoed.
 
 use super::Refusal;
 use crate::api::query;
-use hyper::StatusCode;
 use hyper::header::{AUTHORIZATION, HeaderMap, SEC_WEBSOCKET_PROTOCOL};
 use hyper::http::request::Parts;
-use protocol::codes::ErrorCode;
-use protocol::frames::Form;
+use protocol::frames::Dialect;
 use protocol::frames::client::Token;
-
-/// Text frames of the first version.
-pub(super) const V1_JSON: &str = "safeshipper.v1.json";
-
-/// Binary frames of the first version; reserved, not spoken yet.
-const V1_MSGPACK: &str = "safeshipper.v1.msgpack";
 
 /// What browsers, which cannot set headers, prefix their token with.
 const BEARER_ENTRY: &str = "bearer.";
 
 /// What the client asks for.
 pub(super) struct Offer {
-    pub(super) form: Form,
+    pub(super) dialect: Dialect,
     pub(super) credential: Option<Token>,
     pub(super) resume: bool,
 }
@@ -37,20 +29,18 @@ pub(super) fn read(parts: &Parts) -> Result<Offer, Refusal> {
         .or_else(|| entries.iter().find_map(|entry| present(entry.strip_prefix(BEARER_ENTRY)?)))
         .map(Token);
     let resume = query::parameter(query, "resume").is_some_and(|value| value == "1");
-    Ok(Offer { form: form(&entries)?, credential, resume })
+    Ok(Offer { dialect: dialect(&entries)?, credential, resume })
 }
 
-/// Returns the form that the named subprotocols mean.
-fn form(entries: &[&str]) -> Result<Form, Refusal> {
-    if entries.contains(&V1_JSON) {
-        Ok(Form::V1)
-    } else if entries.contains(&V1_MSGPACK) {
-        let text = "This release speaks safeshipper.v1.json only";
-        Err(Refusal::from_code(StatusCode::BAD_REQUEST, ErrorCode::Unsupported, text))
+/// Returns what the named subprotocols mean; of several that we speak, JSON, which needs no transcoding.
+fn dialect(entries: &[&str]) -> Result<Dialect, Refusal> {
+    let named = |dialect: &Dialect| dialect.subprotocol().is_some_and(|name| entries.contains(&name));
+    if let Some(dialect) = [Dialect::V1Json, Dialect::V1MessagePack].into_iter().find(named) {
+        Ok(dialect)
     } else if entries.iter().any(|entry| entry.starts_with(BEARER_ENTRY)) {
         Err(Refusal::bad_request("Name safeshipper.v1.json beside the bearer subprotocol"))
     } else {
-        Ok(Form::Classic)
+        Ok(Dialect::Classic)
     }
 }
 

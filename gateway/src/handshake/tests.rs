@@ -45,7 +45,7 @@ const URI: &str = "/ws/chat/?token=T";
 #[test]
 fn the_sample_handshake_of_the_rfc_is_answered_as_there() {
     let accepted = judged(URI, &[]).unwrap();
-    assert_eq!(accepted.form, Form::Classic);
+    assert_eq!(accepted.dialect, Dialect::Classic);
     let response = accepted_response(&accepted);
     assert_eq!(response.status(), 101);
     assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
@@ -82,23 +82,23 @@ fn what_is_not_a_handshake_is_refused() {
 }
 
 #[test]
-fn the_subprotocols_decide_the_form() {
-    let v1 = Ok((Form::V1, Some("safeshipper.v1.json")));
+fn the_subprotocols_decide_the_dialect() {
+    let v1 = Ok((Dialect::V1Json, Some("safeshipper.v1.json")));
     let cases = [
-        ("", "", Ok((Form::Classic, None))),
-        ("graphql-ws, chat", "", Ok((Form::Classic, None))),
+        ("", "", Ok((Dialect::Classic, None))),
+        ("graphql-ws, chat", "", Ok((Dialect::Classic, None))),
         ("safeshipper.v1.json", "", v1),
         ("bearer.T,safeshipper.v1.json", "", v1),
         ("bearer.T", " safeshipper.v1.json ,", v1),
         ("safeshipper.v1.msgpack, safeshipper.v1.json", "", v1),
-        ("safeshipper.v1.msgpack", "bearer.T", Err(400)),
+        ("safeshipper.v1.msgpack", "bearer.T", Ok((Dialect::V1MessagePack, Some("safeshipper.v1.msgpack")))),
         ("bearer.T", "", Err(400)),
         ("chat", "bearer.T", Err(400)),
-        ("SafeShipper.v1.JSON", "", Ok((Form::Classic, None))),
+        ("SafeShipper.v1.JSON", "", Ok((Dialect::Classic, None))),
     ];
     for (first, second, expected) in cases {
         let changes = [("sec-websocket-protocol", first), ("+sec-websocket-protocol", second)];
-        let result = judged(URI, &changes).map(|accepted| (accepted.form, accepted.subprotocol));
+        let result = judged(URI, &changes).map(|accepted| (accepted.dialect, accepted.subprotocol));
         assert_eq!(result, expected, "{first} {second}");
     }
     let accepted = judged(URI, &[("sec-websocket-protocol", "bearer.T, safeshipper.v1.json")]).unwrap();

@@ -64,9 +64,10 @@ impl Reactor {
         if let ServerFrame::Error(error) = frame {
             metrics::counter!(crate::metrics::FRAMES_REFUSED, "code" => error.code.as_str()).increment(1);
         }
-        match frame.encode(connection.form) {
+        match frame.encode(connection.dialect.form()) {
             Ok(Some(json)) if connection.life.get() == Life::Open => {
-                let (mut outbox, bytes) = (connection.outbox.borrow_mut(), encoder::text(&json));
+                let (mut outbox, bytes) =
+                    (connection.outbox.borrow_mut(), encoder::frame(connection.dialect, &json));
                 match frame {
                     ServerFrame::Reconnect(_) => outbox.push_urgent(Urgent::Reconnect, bytes),
                     _ => outbox.push_answer(bytes),
@@ -127,8 +128,8 @@ impl Reactor {
             return Some(Input::Resumed { channel, live: false });
         }
         connection.outbox.borrow_mut().await_page();
-        let (reactor, connection) = (self.id, connection.id);
-        self.asks.push(Ask::Page(PageAsked { reactor, connection, channel, position }));
+        let (reactor, connection, dialect) = (self.id, connection.id, connection.dialect);
+        self.asks.push(Ask::Page(PageAsked { reactor, connection, dialect, channel, position }));
         None
     }
 }

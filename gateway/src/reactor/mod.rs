@@ -98,8 +98,8 @@ impl Reactor {
     pub(crate) fn open(self: &Rc<Self>, fresh: Fresh, credential: Option<Token>, resume: bool) {
         let moment = self.moment();
         let id = ConnectionId(self.next_connection.replace(self.next_connection.get() + 1));
-        let session = Session::new(fresh.form, moment);
-        tracing::debug!(session = %session.id(), form = ?fresh.form, "socket open");
+        let session = Session::new(fresh.dialect.form(), moment);
+        tracing::debug!(session = %session.id(), dialect = ?fresh.dialect, "socket open");
         let connection = Rc::new(Connection::new(id, session, fresh, moment.up_ms));
         connection.ping_ms.set(moment.up_ms + self.ping_interval_ms());
         self.connections.borrow_mut().insert(id, connection.clone());

@@ -6,8 +6,9 @@ use crate::outbox::Urgent;
 use crate::session::Input;
 use crate::websocket::decoder::{Incoming, Step};
 use crate::websocket::{Violation, encoder};
-use protocol::codec;
+use protocol::codec::{self, Decoded};
 use protocol::codes::CloseCode;
+use protocol::frames::Dialect;
 use std::rc::Rc;
 
 impl Reactor {
@@ -64,13 +65,13 @@ impl Reactor {
 
     fn take_message(self: &Rc<Self>, connection: &Rc<Connection>, message: Incoming<'_>) {
         match message {
-            Incoming::Text(text) => {
-                metrics::counter!(crate::metrics::FRAMES_IN).increment(1);
-                let decoded = codec::decode(&text, connection.form);
-                self.decide(connection, Input::Frame(decoded));
+            Incoming::Text(text) if connection.dialect != Dialect::V1MessagePack => {
+                self.take_frame(connection, codec::decode(&text, connection.dialect.form()));
             }
-            // Both forms of this release are JSON in text frames.
-            Incoming::Binary(_) => self.close(connection, CloseCode::UnsupportedData),
+            Incoming::Binary(bytes) if connection.dialect == Dialect::V1MessagePack => {
+                self.take_frame(connection, codec::decode_msgpack(&bytes));
+            }
+            Incoming::Text(_) | Incoming::Binary(_) => self.close(connection, CloseCode::UnsupportedData),
             Incoming::Ping(payload) => {
                 connection.outbox.borrow_mut().push_urgent(Urgent::Pong, encoder::pong(payload));
             }
@@ -79,6 +80,11 @@ impl Reactor {
                 self.answer_close(connection, encoder::close_answer(said.map(|(code, _)| code)));
             }
         }
+    }
+
+    fn take_frame(self: &Rc<Self>, connection: &Rc<Connection>, decoded: Decoded) {
+        metrics::counter!(crate::metrics::FRAMES_IN).increment(1);
+        self.decide(connection, Input::Frame(decoded));
     }
 
     pub(super) fn violated(self: &Rc<Self>, connection: &Rc<Connection>, violation: &Violation) {

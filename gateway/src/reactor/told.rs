@@ -41,7 +41,7 @@ impl Reactor {
             let mut hub = self.hub.borrow_mut();
             let mut pushed = 0;
             for connection in hub.advance(event.channel(), event.seq()) {
-                let Some(frame) = event.frame(connection.form) else { continue };
+                let Some(frame) = event.frame(connection.dialect) else { continue };
                 match connection.outbox.borrow_mut().push_event(frame.clone()) {
                     Ok(()) => {
                         self.mark_dirty(connection);
@@ -70,7 +70,7 @@ impl Reactor {
         let hub = self.hub.borrow();
         for connection in hub.live(&passing.ephemeral.channel_id) {
             let own = connection.session.borrow().user_id() == Some(&passing.ephemeral.user_id);
-            if let (false, Some(frame)) = (own, passing.frame(connection.form)) {
+            if let (false, Some(frame)) = (own, passing.frame(connection.dialect)) {
                 connection.outbox.borrow_mut().push_passing(passing.key(), frame.clone());
                 self.mark_dirty(connection);
             }

@@ -6,26 +6,29 @@ use bytes::Bytes;
 use protocol::codec::encode_event;
 use protocol::envelope::Logged;
 use protocol::ephemeral::{Doing, Ephemeral};
-use protocol::frames::Form;
+use protocol::frames::{Dialect, Form};
 use protocol::ids::{ChannelId, Epoch, Seq};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::OnceLock;
 
-/// A WebSocket frame per form, made when the first reactor needs it; `None` where the form has no such frame.
+/// A WebSocket frame per dialect, made when the first reactor needs it; `None` where the form has no such frame.
 #[derive(Default)]
 struct Frames {
     classic: OnceLock<Option<Bytes>>,
-    v1: OnceLock<Option<Bytes>>,
+    v1_json: OnceLock<Option<Bytes>>,
+    v1_msgpack: OnceLock<Option<Bytes>>,
 }
 
 impl Frames {
-    fn get(&self, form: Form, encode: impl FnOnce() -> Option<String>) -> Option<&Bytes> {
-        let cell = match form {
-            Form::Classic => &self.classic,
-            Form::V1 => &self.v1,
+    fn get(&self, dialect: Dialect, encode: impl FnOnce(Form) -> Option<String>) -> Option<&Bytes> {
+        let cell = match dialect {
+            Dialect::Classic => &self.classic,
+            Dialect::V1Json => &self.v1_json,
+            Dialect::V1MessagePack => &self.v1_msgpack,
         };
-        cell.get_or_init(|| encode().map(|json| encoder::text(&json))).as_ref()
+        let make = || encode(dialect.form()).map(|json| encoder::frame(dialect, &json));
+        cell.get_or_init(make).as_ref()
     }
 }
 
@@ -54,9 +57,9 @@ impl Event {
         self.logged.envelope.body.get().len() + 256
     }
 
-    /// Returns the frame for sockets of this form.
-    pub(crate) fn frame(&self, form: Form) -> Option<&Bytes> {
-        self.frames.get(form, || {
+    /// Returns the frame for sockets of this dialect.
+    pub(crate) fn frame(&self, dialect: Dialect) -> Option<&Bytes> {
+        self.frames.get(dialect, |form| {
             encode_event(&self.epoch, &self.logged, form).unwrap_or_else(|error| {
                 tracing::error!(%error, channel = %self.channel(), seq = self.seq(), "an event cannot be encoded");
                 None
@@ -89,8 +92,8 @@ impl Passing {
         Self { ephemeral, key, frames: Frames::default() }
     }
 
-    /// Returns the frame for sockets of this form.
-    pub(crate) fn frame(&self, form: Form) -> Option<&Bytes> {
-        self.frames.get(form, || self.ephemeral.frame().encode(form).ok().flatten())
+    /// Returns the frame for sockets of this dialect.
+    pub(crate) fn frame(&self, dialect: Dialect) -> Option<&Bytes> {
+        self.frames.get(dialect, |form| self.ephemeral.frame().encode(form).ok().flatten())
     }
 }

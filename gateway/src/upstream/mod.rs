@@ -18,6 +18,7 @@ use bytes::Bytes;
 use event::{Event, Passing};
 use following::{Following, Job, Subscription};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use protocol::frames::Dialect;
 use protocol::ids::{ChannelId, Position, Seq};
 use reactors::Reactors;
 use std::future::Future;
@@ -44,6 +45,7 @@ pub(crate) enum Ask {
 pub(crate) struct PageAsked {
     pub(crate) reactor: ReactorId,
     pub(crate) connection: ConnectionId,
+    pub(crate) dialect: Dialect,
     pub(crate) channel: ChannelId,
     pub(crate) position: Position,
 }

@@ -149,7 +149,8 @@ impl Draft {
     }
 
     fn frame(&self, events: &[String], position: &Position, ending: PageEnding) -> Page {
-        let frame = encoder::text(&encode_resumed(&self.asked.channel, position, events, ending));
+        let json = encode_resumed(&self.asked.channel, position, events, ending);
+        let frame = encoder::frame(self.asked.dialect, &json);
         if ending == PageEnding::More { Page::More(frame) } else { Page::Last(Some(frame)) }
     }
 }

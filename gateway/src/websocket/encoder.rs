@@ -5,13 +5,30 @@
 use super::{CONTROL_BYTES_MAX, Opcode};
 use bytes::Bytes;
 use protocol::codes::CloseCode;
+use protocol::frames::Dialect;
+use protocol::msgpack;
 
 /// The bit of a frame that ends its message: all of ours do.
 const FIN: u8 = 0x80;
 
+/// Returns a frame, given as JSON, as sockets of this dialect get it.
+pub(crate) fn frame(dialect: Dialect, json: &str) -> Bytes {
+    match dialect {
+        Dialect::Classic | Dialect::V1Json => text(json),
+        Dialect::V1MessagePack => match msgpack::from_json(json) {
+            Ok(bytes) => message(Opcode::Binary, &bytes),
+            // Whatever we write as JSON is JSON; a client can make something of it all the same.
+            Err(error) => {
+                tracing::error!(%error, "a frame cannot be transcoded");
+                text(json)
+            }
+        },
+    }
+}
+
 /// Returns a text frame: header and payload in one allocation of exactly their size.
 pub(crate) fn text(payload: &str) -> Bytes {
-    frame(Opcode::Text, payload.as_bytes())
+    message(Opcode::Text, payload.as_bytes())
 }
 
 /// Returns an empty ping; all sockets share the same two bytes.
@@ -22,7 +39,7 @@ pub(crate) fn ping() -> Bytes {
 
 /// Returns the answer to a ping: the same payload, cut at the 125 bytes that no accepted ping exceeds.
 pub(crate) fn pong(payload: &[u8]) -> Bytes {
-    frame(Opcode::Pong, &payload[..payload.len().min(CONTROL_BYTES_MAX)])
+    message(Opcode::Pong, &payload[..payload.len().min(CONTROL_BYTES_MAX)])
 }
 
 /// Returns a close frame with the code and its fixed reason.
@@ -30,15 +47,15 @@ pub(crate) fn close(code: CloseCode) -> Bytes {
     let mut payload = Vec::with_capacity(CONTROL_BYTES_MAX);
     payload.extend_from_slice(&code.as_u16().to_be_bytes());
     payload.extend_from_slice(code.reason().as_bytes());
-    frame(Opcode::Close, &payload)
+    message(Opcode::Close, &payload)
 }
 
 /// Returns the answer to a client's close frame: its own code, as RFC 6455 section 5.5.1 asks.
 pub(crate) fn close_answer(code: Option<u16>) -> Bytes {
-    code.map_or_else(|| frame(Opcode::Close, &[]), |code| frame(Opcode::Close, &code.to_be_bytes()))
+    code.map_or_else(|| message(Opcode::Close, &[]), |code| message(Opcode::Close, &code.to_be_bytes()))
 }
 
-fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
+fn message(opcode: Opcode, payload: &[u8]) -> Bytes {
     let mut head = [FIN | opcode as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let head_bytes = put_length(&mut head, payload.len());
     let mut frame = Vec::with_capacity(head_bytes + payload.len());

@@ -12,6 +12,7 @@ use crate::frames::server::{
     ChannelDescription, ChannelUpdated, ChatMessage, MemberAdded, MemberRemoved, ServerFrame,
 };
 use crate::ids::{ChannelId, Epoch, Position, Ref};
+use crate::msgpack;
 use crate::requests::PlacedMessage;
 use serde::Deserialize;
 use serde_json::error::Category;
@@ -58,6 +59,17 @@ pub fn decode(json: &str, form: Form) -> Decoded {
         Err(_) => Err(FrameError::unknown(if kind == "null" { "None" } else { kind })),
     };
     Decoded { reference, frame }
+}
+
+/// Reads one client frame of a MessagePack socket.
+pub fn decode_msgpack(bytes: &[u8]) -> Decoded {
+    match msgpack::to_json(bytes) {
+        Ok(json) => decode(&json, Form::V1),
+        Err(error) => {
+            let text = format!("Invalid MessagePack format: {error}");
+            Decoded { reference: None, frame: Err(FrameError::new(ErrorCode::InvalidFrame, text)) }
+        }
+    }
 }
 
 fn read_head(json: &str) -> Result<Head<'_>, FrameError> {

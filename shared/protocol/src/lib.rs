@@ -14,6 +14,7 @@ pub mod frames;
 pub mod ids;
 pub mod limits;
 pub mod message;
+pub mod msgpack;
 pub mod requests;
 pub mod subjects;
 pub mod time;

@@ -8,6 +8,7 @@ use protocol::frames::Form;
 use protocol::frames::server::ServerFrame;
 use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, UserId};
 use protocol::message::{Message, MessageType, Metadata, Priority, Sender};
+use protocol::msgpack;
 use protocol::time::Timestamp;
 use serde_json::{Value, json};
 
@@ -19,8 +20,8 @@ fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
-        any::<i64>().prop_map(Value::from),
-        any::<f64>().prop_map(Value::from),
+        (-(1_i64 << 53)..=1 << 53).prop_map(Value::from),
+        (-1e9..1e9_f64).prop_map(Value::from),
         ".{0,12}".prop_map(Value::from),
     ];
     leaf.prop_recursive(4, 24, 4, |inner| {
@@ -83,6 +84,32 @@ prop_compose! {
 }
 
 proptest! {
+    #[test]
+    fn messagepack_is_json_under_another_encoding(value in any_json()) {
+        let bytes = msgpack::from_json(&value.to_string()).unwrap();
+        let back: Value = serde_json::from_str(&msgpack::to_json(&bytes).unwrap()).unwrap();
+        prop_assert_eq!(back, value);
+    }
+
+    #[test]
+    fn whatever_is_read_as_messagepack_is_json(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        if let Ok(json) = msgpack::to_json(&bytes) {
+            prop_assert!(serde_json::from_str::<Value>(&json).is_ok(), "{}", json);
+        }
+        let _read = codec::decode_msgpack(&bytes);
+    }
+
+    #[test]
+    fn a_frame_means_the_same_in_both_encodings(text in any_frame()) {
+        let json = codec::decode(&text, Form::V1);
+        let msgpack = codec::decode_msgpack(&msgpack::from_json(&text).unwrap());
+        prop_assert_eq!(json.reference, msgpack.reference);
+        match (json.frame, msgpack.frame) {
+            (Err(json), Err(msgpack)) => prop_assert_eq!(json.code, msgpack.code),
+            (json, msgpack) => prop_assert_eq!(json, msgpack),
+        }
+    }
+
     #[test]
     fn reading_never_panics(text in "\\PC{0,200}") {
         for form in [Form::V1, Form::Classic] {

@@ -1,10 +1,11 @@
 //! The golden frames, read and written. The files are the truth: a difference is a fault of the code.
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
-use protocol::codec::{Decoded, decode};
+use protocol::codec::{Decoded, decode, decode_msgpack};
 use protocol::frames::Form;
 use protocol::frames::client::ClientFrame;
 use protocol::frames::server::ServerFrame;
+use protocol::msgpack;
 use protocol::requests::HistoryRange;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -89,6 +90,30 @@ fn server_frames_are_written_as_the_vectors_say() {
         let written = frame.encode(Form::Classic).unwrap();
         let expected = classic.map(|text| compact(text.get()));
         assert_eq!(written.as_deref().map(compact), expected, "{name}, classic");
+    }
+}
+
+#[derive(Deserialize)]
+struct MsgpackVector {
+    name: String,
+    json: Value,
+    msgpack: String,
+}
+
+#[test]
+fn frames_are_the_same_in_messagepack() {
+    let vectors: Vec<MsgpackVector> = serde_json::from_str(include_str!("../vectors/msgpack.json")).unwrap();
+    assert!(vectors.len() > 70);
+    for MsgpackVector { name, json, msgpack: hex } in vectors {
+        let bytes: Vec<u8> =
+            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+        let read: Value = serde_json::from_str(&msgpack::to_json(&bytes).unwrap()).unwrap();
+        assert_eq!(read, json, "{name}");
+        assert_eq!(msgpack::from_json(&json.to_string()).unwrap(), bytes, "{name}");
+        if name.starts_with("client: ") {
+            let (binary, text) = (decode_msgpack(&bytes), decode(&json.to_string(), Form::V1));
+            assert_eq!((binary.reference, binary.frame), (text.reference, text.frame), "{name}");
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use broker::Entry;
 use bytes::Bytes;
 use proptest::prelude::*;
 use protocol::envelope::Kind;
+use protocol::frames::Dialect;
 use protocol::ids::{ChannelId, MessageId, UserId};
 use protocol::time::Timestamp;
 use serde_json::Value;
@@ -43,7 +44,13 @@ struct Logged1 {
 }
 
 fn draft(asked: Position) -> Draft {
-    Draft::new(PageAsked { reactor: 0, connection: ConnectionId(1), channel: channel(), position: asked })
+    Draft::new(PageAsked {
+        reactor: 0,
+        connection: ConnectionId(1),
+        dialect: Dialect::V1Json,
+        channel: channel(),
+        position: asked,
+    })
 }
 
 fn read(log: &[Logged1], after: Seq) -> LogPage {

@@ -16,3 +16,33 @@ pub enum Form {
     /// A subprotocol `safeshipper.v1.*` was named: everything.
     V1,
 }
+
+/// What a socket's bytes are: a form, and how its frames are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Dialect {
+    /// The classic form, as JSON in text messages.
+    Classic,
+    /// Version 1, as JSON in text messages.
+    V1Json,
+    /// Version 1, as MessagePack in binary messages.
+    V1MessagePack,
+}
+
+impl Dialect {
+    /// Returns the form of the frames.
+    pub fn form(self) -> Form {
+        match self {
+            Self::Classic => Form::Classic,
+            Self::V1Json | Self::V1MessagePack => Form::V1,
+        }
+    }
+
+    /// Returns the subprotocol that stands for it; the classic form has none.
+    pub fn subprotocol(self) -> Option<&'static str> {
+        match self {
+            Self::Classic => None,
+            Self::V1Json => Some("safeshipper.v1.json"),
+            Self::V1MessagePack => Some("safeshipper.v1.msgpack"),
+        }
+    }
+}
