@@ -6,7 +6,7 @@ export CARGO_INCREMENTAL ?= 1
 WEB_DIST := web/app/dist/index.html
 WEB_SOURCES := $(shell find web -type f \( -name '*.ts' -o -name '*.tsx' -o -name '*.css' -o -name '*.html' -o -name '*.json' \) -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/e2e/artifacts/*' 2>/dev/null)
 
-.PHONY: help run test fmt clean web setup-test check-rust check-web test-rust test-web test-python test-e2e
+.PHONY: help run test fmt clean web setup-test check-rust check-web test-rust autobahn test-web test-python test-e2e
 
 help: ## Says what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ $(WEB_DIST): $(WEB_SOURCES)
 	cd web && npm ci --no-audit --no-fund && npm run build
 	@touch $@
 
-test: setup-test web check-rust check-web test-rust test-web test-python test-e2e ## Every suite, on real servers
+test: setup-test web check-rust check-web test-rust autobahn test-web test-python test-e2e ## Every suite, on real servers
 	@echo "make test: every suite passed"
 
 setup-test:
@@ -40,6 +40,11 @@ check-web:
 
 test-rust:
 	cargo test --workspace --locked
+
+autobahn: ## The Autobahn cases against connection and frame codec
+	deploy/tools/setup.sh python
+	cargo build --locked -p gateway --example echo
+	.tools/python/bin/python gateway/tests/autobahn/run.py target/debug/examples/echo
 
 test-web:
 	cd web && npm test

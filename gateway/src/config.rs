@@ -28,6 +28,8 @@ pub struct Config {
     pub connections_per_address_max: usize,
     /// Over how long clients are told to come back when the gateway stops; default 10 s, 1 s in DEBUG.
     pub drain_window: Duration,
+    /// Conformance tests: any path becomes a WebSocket whose messages come back as they are. No operator can set it.
+    pub echo: bool,
 }
 
 /// A proxy's address or network as written.
@@ -66,6 +68,7 @@ impl Config {
             connections_max: reader.get("gateway.connections_max", 100_000),
             connections_per_address_max: reader.get("gateway.connections_per_address_max", per_address),
             drain_window: reader.get_duration("gateway.drain_window_ms", window),
+            echo: false,
         }
     }
 }

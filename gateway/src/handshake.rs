@@ -109,6 +109,18 @@ pub(crate) fn accepted_response(accepted: &Accepted) -> Answer {
     response
 }
 
+/// Decides whether a request becomes a WebSocket that is nobody's: for conformance tests of what lies below the
+/// protocol.
+///
+/// # Errors
+/// [`Refusal`] when it is no handshake.
+pub(crate) fn judge_bare(parts: &Parts) -> Result<Accepted, Refusal> {
+    require_upgrade(parts)?;
+    let accept_key = accept_key(websocket_key(&parts.headers)?);
+    let dialect = Dialect::Classic;
+    Ok(Accepted { dialect, credential: None, resume: false, accept_key, subprotocol: None })
+}
+
 impl Refusal {
     /// Refuses a classic socket without a credential: the old page resets its retry counter when a socket
     /// opens, so a close after the upgrade would make it loop for ever.

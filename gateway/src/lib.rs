@@ -11,6 +11,7 @@ mod admission;
 mod api;
 mod auth;
 mod connection;
+mod echo;
 mod handshake;
 mod hub;
 #[cfg(test)]

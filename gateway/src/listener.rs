@@ -6,12 +6,14 @@
 use crate::admission::{Admitted, Refused, Refusing};
 use crate::api::{self, Answer, dev};
 use crate::connection::Fresh;
+use crate::echo;
 use crate::handshake::{
     self, Accepted, Policy, Refusal,
     address::{client_address, is_trusted},
 };
 use crate::page::Page;
 use crate::reactor::Reactor;
+use crate::websocket::decoder::PROTOCOL;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
@@ -178,6 +180,9 @@ impl Peer {
         if let Place::Refused(refused, _) = &*self.place.borrow() {
             return refuse(no_place(*refused));
         }
+        if self.routes.reactor.common.config.echo {
+            return self.handshake(&head, upgrade).unwrap_or_else(refuse);
+        }
         let path = head.uri.path();
         match path {
             "/ws/chat/" | "/ws/chat" => self.handshake(&head, upgrade).unwrap_or_else(refuse),
@@ -196,7 +201,9 @@ impl Peer {
         if self.routes.reactor.is_draining() {
             return Err(Refusal::unavailable(RETRY_AFTER_S));
         }
-        let accepted = handshake::judge(head, &self.routes.policy)?;
+        let echo = self.routes.reactor.common.config.echo;
+        let accepted =
+            if echo { handshake::judge_bare(head)? } else { handshake::judge(head, &self.routes.policy)? };
         if let (Dialect::Classic, Some(token)) = (accepted.dialect, &accepted.credential) {
             // The old page would reconnect for ever if the socket opened first.
             self.routes.reactor.verify_token(&token.0).map_err(|error| Refusal::bad_credential(&error))?;
@@ -242,6 +249,7 @@ async fn upgraded(reactor: Rc<Reactor>, upgrade: OnUpgrade, accepted: Accepted, 
         dialect: accepted.dialect,
         unread: parts.read_buf.to_vec(),
         admitted,
+        limits: if reactor.common.config.echo { &echo::LIMITS } else { &PROTOCOL },
     };
     reactor.open(fresh, accepted.credential, accepted.resume);
 }

@@ -143,6 +143,7 @@ mod tests {
             connections_max: 1,
             connections_per_address_max: 1,
             drain_window: Duration::ZERO,
+            echo: false,
         };
         start(config, broker.clone(), Vec::new(), &shutdown).await.unwrap();
         assert!(!shutdown.has_failed());

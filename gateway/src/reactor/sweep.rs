@@ -57,7 +57,9 @@ impl Reactor {
             connection.ping_ms.set(now_ms + self.ping_interval_ms());
             connection.outbox.borrow_mut().push_urgent(Urgent::Ping, encoder::ping());
         }
-        self.drive(connection, Input::Tick);
+        if !self.common.config.echo {
+            self.drive(connection, Input::Tick);
+        }
     }
 
     /// The protocol page's 25 s, jittered by 2 s so that a fleet's pings do not march in step.

@@ -2,6 +2,7 @@
 
 use super::Reactor;
 use crate::connection::{Connection, Life};
+use crate::echo;
 use crate::outbox::Urgent;
 use crate::session::Input;
 use crate::websocket::decoder::{Incoming, Step};
@@ -64,6 +65,9 @@ impl Reactor {
     }
 
     fn take_message(self: &Rc<Self>, connection: &Rc<Connection>, message: Incoming<'_>) {
+        if self.common.config.echo && echo::answer(connection, &message) {
+            return;
+        }
         match message {
             Incoming::Text(text) if connection.dialect != Dialect::V1MessagePack => {
                 self.take_frame(connection, codec::decode(&text, connection.dialect.form()));

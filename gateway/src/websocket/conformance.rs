@@ -1,6 +1,7 @@
 //! The rules of RFC 6455 as tables, and the codec against an independent implementation.
 
 use super::Violation;
+use super::decoder::PROTOCOL;
 use super::decoder::{Decoder, Incoming, Step};
 use super::encoder::{close, ping, pong, text};
 use proptest::prelude::*;
@@ -44,7 +45,7 @@ fn shown(message: &Incoming<'_>) -> String {
 
 /// Feeds chunks as a connection does: what is not consumed stays in front of what comes next.
 fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<String>, Violation> {
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(&PROTOCOL);
     let (mut buffer, mut messages) = (Vec::new(), Vec::new());
     for chunk in chunks {
         buffer.extend_from_slice(chunk);
@@ -158,7 +159,7 @@ fn fragments_are_limited_in_number() {
 fn fragments_are_limited_in_time() {
     let start = 5_000;
     let last = start + limits::FRAGMENTS_TIME_MS;
-    let mut decoder = Decoder::default();
+    let mut decoder = Decoder::new(&PROTOCOL);
     assert_eq!(decoder.overdue(u64::MAX), None, "nothing is on its way");
     decoder.next(&mut frame(0x01, b"a"), start).unwrap();
     assert_eq!(decoder.overdue(last), None);
@@ -166,7 +167,7 @@ fn fragments_are_limited_in_time() {
     assert!(matches!(decoder.next(&mut frame(0x89, b""), last), Ok(Step::Frame { .. })));
     assert_eq!(decoder.next(&mut frame(0x80, b"b"), last + 1), Err(Violation::FragmentsTooSlow));
 
-    let mut in_time = Decoder::default();
+    let mut in_time = Decoder::new(&PROTOCOL);
     in_time.next(&mut frame(0x01, b"a"), start).unwrap();
     in_time.next(&mut frame(0x80, b"b"), last).unwrap();
     assert_eq!(in_time.overdue(u64::MAX), None, "the message is complete");
@@ -175,7 +176,7 @@ fn fragments_are_limited_in_time() {
 #[test]
 fn an_unfragmented_message_borrows_and_an_idle_decoder_is_one_pointer() {
     let mut bytes = frame(0x81, b"hello");
-    let step = Decoder::default().next(&mut bytes, 0).unwrap();
+    let step = Decoder::new(&PROTOCOL).next(&mut bytes, 0).unwrap();
     let Step::Frame { message: Some(Incoming::Text(text)), .. } = step else { panic!("{step:?}") };
     assert!(matches!(text, std::borrow::Cow::Borrowed("hello")));
     assert_eq!(size_of::<Decoder>(), size_of::<usize>());

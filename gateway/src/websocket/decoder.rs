@@ -35,9 +35,28 @@ pub(crate) enum Incoming<'a> {
     Close(Option<(u16, &'a str)>),
 }
 
-/// The state between frames: one pointer, null unless a fragmented message is on its way.
-#[derive(Debug, Default)]
+/// What one message may cost.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// Bytes of a message, over all of its fragments.
+    pub(crate) message_bytes: usize,
+    /// Fragments of a message.
+    pub(crate) fragments: usize,
+    /// Milliseconds from the first fragment to the last.
+    pub(crate) fragments_ms: u64,
+}
+
+/// The protocol's.
+pub(crate) const PROTOCOL: Limits = Limits {
+    message_bytes: limits::FRAME_BYTES_MAX,
+    fragments: limits::FRAGMENTS_MAX,
+    fragments_ms: limits::FRAGMENTS_TIME_MS,
+};
+
+/// The state between frames: null unless a fragmented message is on its way.
+#[derive(Debug)]
 pub(crate) struct Decoder {
+    limits: &'static Limits,
     partial: Option<Box<Partial>>,
 }
 
@@ -70,6 +89,10 @@ struct Head {
 const MASK_BYTES: usize = 4;
 
 impl Decoder {
+    pub(crate) fn new(limits: &'static Limits) -> Self {
+        Self { limits, partial: None }
+    }
+
     /// Takes the first frame of `bytes`, which start at a frame's boundary and may hold a part of a frame, one
     /// or several. `now_ms` is any clock that does not go back.
     ///
@@ -97,7 +120,7 @@ impl Decoder {
     pub(crate) fn overdue(&self, now_ms: u64) -> Option<Violation> {
         let partial = self.partial.as_ref()?;
         let age_ms = now_ms.saturating_sub(partial.started_ms);
-        (age_ms > limits::FRAGMENTS_TIME_MS).then_some(Violation::FragmentsTooSlow)
+        (age_ms > self.limits.fragments_ms).then_some(Violation::FragmentsTooSlow)
     }
 
     /// Judges a header by the message it belongs to and returns the payload's length.
@@ -105,14 +128,14 @@ impl Decoder {
         let already_bytes = match (&self.partial, head.opcode) {
             (None, Opcode::Continuation) => return Err(Violation::ContinuationWithoutStart),
             (Some(_), Opcode::Text | Opcode::Binary) => return Err(Violation::MessageWithinMessage),
-            (Some(partial), Opcode::Continuation) if partial.fragments >= limits::FRAGMENTS_MAX => {
+            (Some(partial), Opcode::Continuation) if partial.fragments >= self.limits.fragments => {
                 return Err(Violation::TooManyFragments);
             }
             (Some(partial), Opcode::Continuation) => partial.payload.len(),
             _ => 0,
         };
         let payload_bytes = usize::try_from(head.payload_bytes).map_err(|_| Violation::TooBig)?;
-        if payload_bytes > limits::FRAME_BYTES_MAX - already_bytes {
+        if payload_bytes > self.limits.message_bytes - already_bytes {
             return Err(Violation::TooBig);
         }
         Ok(payload_bytes)

@@ -16,7 +16,7 @@ pub(crate) fn frame(dialect: Dialect, json: &str) -> Bytes {
     match dialect {
         Dialect::Classic | Dialect::V1Json => text(json),
         Dialect::V1MessagePack => match msgpack::from_json(json) {
-            Ok(bytes) => message(Opcode::Binary, &bytes),
+            Ok(bytes) => binary(&bytes),
             // Whatever we write as JSON is JSON; a client can make something of it all the same.
             Err(error) => {
                 tracing::error!(%error, "a frame cannot be transcoded");
@@ -29,6 +29,11 @@ pub(crate) fn frame(dialect: Dialect, json: &str) -> Bytes {
 /// Returns a text frame: header and payload in one allocation of exactly their size.
 pub(crate) fn text(payload: &str) -> Bytes {
     message(Opcode::Text, payload.as_bytes())
+}
+
+/// Returns a binary frame.
+pub(crate) fn binary(payload: &[u8]) -> Bytes {
+    message(Opcode::Binary, payload)
 }
 
 /// Returns an empty ping; all sockets share the same two bytes.
