@@ -8,7 +8,7 @@ use crate::hub::ConnectionId;
 use crate::outbox::{Flushed, Outbox};
 use crate::reactor::Reactor;
 use crate::session::Session;
-use crate::websocket::decoder::{Decoder, Limits};
+use crate::websocket::decoder::Decoder;
 use protocol::frames::Dialect;
 use protocol::ids::ChannelId;
 use std::cell::{Cell, RefCell};
@@ -77,8 +77,6 @@ pub(crate) struct Fresh {
     /// Bytes that came behind the handshake.
     pub(crate) unread: Vec<u8>,
     pub(crate) admitted: Admitted,
-    /// What its messages may cost.
-    pub(crate) limits: &'static Limits,
 }
 
 impl Connection {
@@ -88,7 +86,7 @@ impl Connection {
             dialect: fresh.dialect,
             session: RefCell::new(session),
             outbox: RefCell::default(),
-            decoder: RefCell::new(Decoder::new(fresh.limits)),
+            decoder: RefCell::default(),
             paused: Cell::new(!fresh.unread.is_empty()),
             unread: RefCell::new(fresh.unread),
             deaf: Cell::new(false),

@@ -6,14 +6,12 @@
 use crate::admission::{Admitted, Refused, Refusing};
 use crate::api::{self, Answer, dev};
 use crate::connection::Fresh;
-use crate::echo;
 use crate::handshake::{
     self, Accepted, Policy, Refusal,
     address::{client_address, is_trusted},
 };
 use crate::page::Page;
 use crate::reactor::Reactor;
-use crate::websocket::decoder::PROTOCOL;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::http::request::Parts;
@@ -249,7 +247,6 @@ async fn upgraded(reactor: Rc<Reactor>, upgrade: OnUpgrade, accepted: Accepted, 
         dialect: accepted.dialect,
         unread: parts.read_buf.to_vec(),
         admitted,
-        limits: if reactor.common.config.echo { &echo::LIMITS } else { &PROTOCOL },
     };
     reactor.open(fresh, accepted.credential, accepted.resume);
 }

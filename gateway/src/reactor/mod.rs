@@ -13,10 +13,12 @@ mod told;
 
 use crate::auth::{AuthError, Verified};
 use crate::connection::{Connection, Fresh, Life};
+use crate::echo;
 use crate::hub::{ConnectionId, Hub};
 use crate::outbox::Flushed;
 use crate::session::{Input, Moment, Session};
 use crate::upstream::{ReactorId, Tell};
+use crate::websocket::decoder::{Limits, PROTOCOL};
 use crate::websocket::encoder;
 use asks::Asks;
 use broker::Broker;
@@ -231,6 +233,11 @@ impl Reactor {
     /// Whether the process stops: no socket may open any more.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// What one message of a client may cost.
+    fn message_limits(&self) -> &'static Limits {
+        if self.common.config.echo { &echo::LIMITS } else { &PROTOCOL }
     }
 
     fn moment(&self) -> Moment {

@@ -46,7 +46,7 @@ impl Reactor {
             }
             Life::Closing { .. } | Life::Leaving { .. } | Life::Gone => return,
         }
-        let overdue = connection.decoder.borrow().overdue(now_ms);
+        let overdue = connection.decoder.borrow().overdue(self.message_limits(), now_ms);
         if let Some(violation) = overdue {
             return self.violated(connection, &violation);
         }

@@ -46,7 +46,8 @@ impl Reactor {
                 connection.paused.set(true);
                 break;
             }
-            let step = connection.decoder.borrow_mut().next(&mut bytes[used..], now_ms);
+            let step =
+                connection.decoder.borrow_mut().next(&mut bytes[used..], self.message_limits(), now_ms);
             match step {
                 Ok(Step::Incomplete) => break,
                 Ok(Step::Frame { consumed, message }) => {

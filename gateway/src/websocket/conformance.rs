@@ -45,12 +45,12 @@ fn shown(message: &Incoming<'_>) -> String {
 
 /// Feeds chunks as a connection does: what is not consumed stays in front of what comes next.
 fn decode<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<Vec<String>, Violation> {
-    let mut decoder = Decoder::new(&PROTOCOL);
+    let mut decoder = Decoder::default();
     let (mut buffer, mut messages) = (Vec::new(), Vec::new());
     for chunk in chunks {
         buffer.extend_from_slice(chunk);
         let mut at = 0;
-        while let Step::Frame { consumed, message } = decoder.next(&mut buffer[at..], 0)? {
+        while let Step::Frame { consumed, message } = decoder.next(&mut buffer[at..], &PROTOCOL, 0)? {
             messages.extend(message.as_ref().map(shown));
             at += consumed;
         }
@@ -159,24 +159,24 @@ fn fragments_are_limited_in_number() {
 fn fragments_are_limited_in_time() {
     let start = 5_000;
     let last = start + limits::FRAGMENTS_TIME_MS;
-    let mut decoder = Decoder::new(&PROTOCOL);
-    assert_eq!(decoder.overdue(u64::MAX), None, "nothing is on its way");
-    decoder.next(&mut frame(0x01, b"a"), start).unwrap();
-    assert_eq!(decoder.overdue(last), None);
-    assert_eq!(decoder.overdue(last + 1), Some(Violation::FragmentsTooSlow));
-    assert!(matches!(decoder.next(&mut frame(0x89, b""), last), Ok(Step::Frame { .. })));
-    assert_eq!(decoder.next(&mut frame(0x80, b"b"), last + 1), Err(Violation::FragmentsTooSlow));
+    let mut decoder = Decoder::default();
+    assert_eq!(decoder.overdue(&PROTOCOL, u64::MAX), None, "nothing is on its way");
+    decoder.next(&mut frame(0x01, b"a"), &PROTOCOL, start).unwrap();
+    assert_eq!(decoder.overdue(&PROTOCOL, last), None);
+    assert_eq!(decoder.overdue(&PROTOCOL, last + 1), Some(Violation::FragmentsTooSlow));
+    assert!(matches!(decoder.next(&mut frame(0x89, b""), &PROTOCOL, last), Ok(Step::Frame { .. })));
+    assert_eq!(decoder.next(&mut frame(0x80, b"b"), &PROTOCOL, last + 1), Err(Violation::FragmentsTooSlow));
 
-    let mut in_time = Decoder::new(&PROTOCOL);
-    in_time.next(&mut frame(0x01, b"a"), start).unwrap();
-    in_time.next(&mut frame(0x80, b"b"), last).unwrap();
-    assert_eq!(in_time.overdue(u64::MAX), None, "the message is complete");
+    let mut in_time = Decoder::default();
+    in_time.next(&mut frame(0x01, b"a"), &PROTOCOL, start).unwrap();
+    in_time.next(&mut frame(0x80, b"b"), &PROTOCOL, last).unwrap();
+    assert_eq!(in_time.overdue(&PROTOCOL, u64::MAX), None, "the message is complete");
 }
 
 #[test]
 fn an_unfragmented_message_borrows_and_an_idle_decoder_is_one_pointer() {
     let mut bytes = frame(0x81, b"hello");
-    let step = Decoder::new(&PROTOCOL).next(&mut bytes, 0).unwrap();
+    let step = Decoder::default().next(&mut bytes, &PROTOCOL, 0).unwrap();
     let Step::Frame { message: Some(Incoming::Text(text)), .. } = step else { panic!("{step:?}") };
     assert!(matches!(text, std::borrow::Cow::Borrowed("hello")));
     assert_eq!(size_of::<Decoder>(), size_of::<usize>());

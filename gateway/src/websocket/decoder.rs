@@ -53,10 +53,9 @@ pub(crate) const PROTOCOL: Limits = Limits {
     fragments_ms: limits::FRAGMENTS_TIME_MS,
 };
 
-/// The state between frames: null unless a fragmented message is on its way.
-#[derive(Debug)]
+/// The state between frames: one pointer, null unless a fragmented message is on its way.
+#[derive(Debug, Default)]
 pub(crate) struct Decoder {
-    limits: &'static Limits,
     partial: Option<Box<Partial>>,
 }
 
@@ -89,21 +88,22 @@ struct Head {
 const MASK_BYTES: usize = 4;
 
 impl Decoder {
-    pub(crate) fn new(limits: &'static Limits) -> Self {
-        Self { limits, partial: None }
-    }
-
     /// Takes the first frame of `bytes`, which start at a frame's boundary and may hold a part of a frame, one
     /// or several. `now_ms` is any clock that does not go back.
     ///
     /// # Errors
     /// [`Violation`] when the client broke the framing. The decoder is of no use afterwards.
-    pub(crate) fn next<'a>(&mut self, bytes: &'a mut [u8], now_ms: u64) -> Result<Step<'a>, Violation> {
-        if let Some(violation) = self.overdue(now_ms) {
+    pub(crate) fn next<'a>(
+        &mut self,
+        bytes: &'a mut [u8],
+        limits: &Limits,
+        now_ms: u64,
+    ) -> Result<Step<'a>, Violation> {
+        if let Some(violation) = self.overdue(limits, now_ms) {
             return Err(violation);
         }
         let Some(head) = Head::parse(bytes)? else { return Ok(Step::Incomplete) };
-        let payload_bytes = self.admit(&head)?;
+        let payload_bytes = self.admit(&head, limits)?;
         let payload_at = head.head_bytes + MASK_BYTES;
         let consumed = payload_at + payload_bytes;
         let Some(frame) = bytes.get_mut(head.head_bytes..consumed) else { return Ok(Step::Incomplete) };
@@ -117,25 +117,25 @@ impl Decoder {
 
     /// Returns the violation of a fragmented message that has been on its way for too long: for the sweep,
     /// because a client that has gone silent causes no call of [`Self::next`].
-    pub(crate) fn overdue(&self, now_ms: u64) -> Option<Violation> {
+    pub(crate) fn overdue(&self, limits: &Limits, now_ms: u64) -> Option<Violation> {
         let partial = self.partial.as_ref()?;
         let age_ms = now_ms.saturating_sub(partial.started_ms);
-        (age_ms > self.limits.fragments_ms).then_some(Violation::FragmentsTooSlow)
+        (age_ms > limits.fragments_ms).then_some(Violation::FragmentsTooSlow)
     }
 
     /// Judges a header by the message it belongs to and returns the payload's length.
-    fn admit(&self, head: &Head) -> Result<usize, Violation> {
+    fn admit(&self, head: &Head, limits: &Limits) -> Result<usize, Violation> {
         let already_bytes = match (&self.partial, head.opcode) {
             (None, Opcode::Continuation) => return Err(Violation::ContinuationWithoutStart),
             (Some(_), Opcode::Text | Opcode::Binary) => return Err(Violation::MessageWithinMessage),
-            (Some(partial), Opcode::Continuation) if partial.fragments >= self.limits.fragments => {
+            (Some(partial), Opcode::Continuation) if partial.fragments >= limits.fragments => {
                 return Err(Violation::TooManyFragments);
             }
             (Some(partial), Opcode::Continuation) => partial.payload.len(),
             _ => 0,
         };
         let payload_bytes = usize::try_from(head.payload_bytes).map_err(|_| Violation::TooBig)?;
-        if payload_bytes > self.limits.message_bytes - already_bytes {
+        if payload_bytes > limits.message_bytes - already_bytes {
             return Err(Violation::TooBig);
         }
         Ok(payload_bytes)
