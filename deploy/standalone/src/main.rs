@@ -8,6 +8,7 @@ mod stop;
 
 use anyhow::{Context, bail};
 use broker::{Broker, Embedded, Options};
+use clap::{Parser, Subcommand};
 use gateway::Gateway;
 use runtime::admin::{self, Readiness};
 use runtime::config::{Faults, KeyOrigin, Mode, Reader, Settings, Source};
@@ -29,12 +30,32 @@ struct Config {
     stop: stop::Config,
 }
 
+/// Everything in one process: the embedded broker, a store, every worker role and a gateway. It is configured by
+/// the environment, `.env` and the file that CONFIG names.
+#[derive(Parser)]
+#[command(name = "standalone", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Makes users and rooms for load tests in DATA_DIR, while no server runs there
+    Seed(seed::load::Plan),
+}
+
 fn main() -> ExitCode {
+    let cli = Cli::parse();
     let config = match configure() {
         Ok(config) => config,
         Err(faults) => return refuse(&faults),
     };
-    match run(config) {
+    let done = match cli.command {
+        None => run(config),
+        Some(Command::Seed(plan)) => seed(config, &plan),
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "cannot go on");
@@ -92,6 +113,22 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
         banner::print(listen, admin, &settings.data_dir);
     }
     stop::wait_and_stop(&shutdown, &broker, &store, stop).await;
+    Ok(if shutdown.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Makes data for load tests and stops.
+#[tokio::main]
+#[expect(clippy::print_stdout, reason = "a person at a terminal asked for it")]
+async fn seed(config: Config, plan: &seed::load::Plan) -> anyhow::Result<ExitCode> {
+    let Config { settings, worker, .. } = config;
+    telemetry::init(&settings.log, Format::Plain)?;
+    let shutdown = Shutdown::new();
+    let (broker, store) = open(&settings.data_dir)?;
+    worker::start(&worker, &broker, &store, &shutdown).await?;
+    let events = seed::load::run(&broker, &store, plan).await?;
+    println!("{events} events made in {}", settings.data_dir.display());
+    shutdown.trigger();
+    stop::wait_and_stop(&shutdown, &broker, &store, stop::Config::at_once()).await;
     Ok(if shutdown.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -1,5 +1,7 @@
 //! The development users, channels and conversation, made by appending the events that people would cause.
 
+pub(crate) mod load;
+
 use anyhow::{Context, bail};
 use broker::{Append, Appended, Broker, ReadLimit};
 use bytes::Bytes;
@@ -63,19 +65,24 @@ pub(crate) async fn development(broker: &Broker, store: &Store) -> anyhow::Resul
 async fn append_missing(broker: &Broker, channel: &ChannelId, events: Vec<Envelope>) -> anyhow::Result<()> {
     let limit = ReadLimit { entries: events.len(), bytes: usize::MAX };
     let there = broker.read(channel, 0, limit).await?.entries.len();
-    for envelope in events.into_iter().skip(there) {
-        let append = Append {
-            channel: channel.clone(),
-            dedup_key: envelope.dedup_key(),
-            envelope: Bytes::from(envelope.encode()?),
-            expect: None,
-        };
-        match broker.append(append).await? {
-            Appended::New { .. } => {}
-            other => bail!("development data of {channel} met {other:?}"),
-        }
+    for envelope in events.iter().skip(there) {
+        append(broker, envelope).await?;
     }
     Ok(())
+}
+
+/// Appends an event that nobody appended before.
+async fn append(broker: &Broker, envelope: &Envelope) -> anyhow::Result<()> {
+    let append = Append {
+        channel: envelope.channel_id.clone(),
+        dedup_key: envelope.dedup_key(),
+        envelope: Bytes::from(envelope.encode()?),
+        expect: None,
+    };
+    match broker.append(append).await? {
+        Appended::New { .. } => Ok(()),
+        other => bail!("seeded data of {} met {other:?}", envelope.channel_id),
+    }
 }
 
 fn profile((id, name, role, _): &(&str, &str, &str, Role)) -> anyhow::Result<Profile> {
@@ -108,19 +115,29 @@ fn channel_events(
 ) -> anyhow::Result<Vec<Envelope>> {
     let at_ms = now - 3_600_000;
     let facts = ChannelFacts { name: name.to_owned(), channel_type };
-    let mut events = vec![fact(id, Kind::ChannelUpdated, &facts, at_ms)?];
+    let said = |kind| Fact { channel: id, by: "dispatcher-1", kind, at_ms };
+    let mut events = vec![fact(said(Kind::ChannelUpdated), &facts)?];
     for (user, .., role) in &USERS {
         let facts = MemberFacts { user: sender(user)?, role: *role };
-        events.push(fact(id, Kind::MemberAdded, &facts, at_ms)?);
+        events.push(fact(said(Kind::MemberAdded), &facts)?);
     }
     Ok(events)
 }
 
-fn fact<T: Serialize>(channel: &str, kind: Kind, body: &T, at_ms: u64) -> anyhow::Result<Envelope> {
+/// What an event says beside its body.
+struct Fact<'a> {
+    channel: &'a str,
+    by: &'a str,
+    kind: Kind,
+    at_ms: u64,
+}
+
+fn fact<T: Serialize>(said: Fact<'_>, body: &T) -> anyhow::Result<Envelope> {
+    let Fact { channel, by, kind, at_ms } = said;
     Ok(Envelope {
         kind,
         channel_id: ChannelId::parse(channel)?,
-        by: UserId::parse("dispatcher-1")?,
+        by: UserId::parse(by)?,
         at: Timestamp::from_unix_ms(at_ms),
         message_id: mint(at_ms)?,
         client_msg_id: None,

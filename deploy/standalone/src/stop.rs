@@ -19,6 +19,11 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// Nobody is connected: nothing to wait for.
+    pub(crate) fn at_once() -> Self {
+        Self { not_ready: Duration::ZERO, drain_window: Duration::ZERO }
+    }
+
     pub(crate) fn read(reader: &mut Reader, settings: &Settings, drain_window: Duration) -> Self {
         let default = Duration::from_secs(if settings.debug { 0 } else { 5 });
         Self { not_ready: reader.get_duration("stop.not_ready_ms", default), drain_window }

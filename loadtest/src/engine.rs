@@ -1,0 +1,276 @@
+//! All client sockets of a run in one thread: epoll, one read buffer, no allocation per delivery.
+
+use crate::options::Target;
+use crate::wire;
+use anyhow::{Context, bail};
+use mio::net::TcpStream;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use socket2::{Domain, Socket as RawSocket, Type};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Bytes read at once.
+const SCRATCH_BYTES: usize = 256 * 1024;
+
+/// The timer's token; sockets have their index.
+const TIMER: Token = Token(usize::MAX);
+
+/// What happened at a socket.
+#[derive(Debug)]
+pub(crate) enum Happened<'a> {
+    /// The server sent a text frame.
+    Frame(&'a [u8]),
+    /// The socket is gone: the close code, or the status of a refused handshake.
+    Gone(Option<u16>),
+}
+
+/// What a scenario makes of it.
+pub(crate) trait Load {
+    /// Handles what happened at a socket, `now_ns` on the run's clock; may queue frames.
+    fn on(&mut self, socket: usize, happened: &Happened<'_>, now_ns: u64, out: &mut Outgoing);
+}
+
+/// Frames to be sent when the handler returns.
+#[derive(Default)]
+pub(crate) struct Outgoing(Vec<(usize, String)>);
+
+impl Outgoing {
+    pub(crate) fn send(&mut self, socket: usize, json: String) {
+        self.0.push((socket, json));
+    }
+}
+
+enum State {
+    /// The request waits to be written, or its answer to be read.
+    Handshake,
+    Open,
+}
+
+struct Socket {
+    stream: TcpStream,
+    state: State,
+    partial: Vec<u8>,
+    unsent: Vec<u8>,
+}
+
+/// The sockets and their poll.
+pub(crate) struct Engine {
+    poll: Poll,
+    events: Events,
+    timer: OwnedFd,
+    sockets: Vec<Option<Socket>>,
+    scratch: Vec<u8>,
+    began: Instant,
+    target: Target,
+    sources: u8,
+    connects: usize,
+    /// Bytes of text frames that came.
+    pub(crate) bytes: u64,
+}
+
+impl Engine {
+    pub(crate) fn new(target: Target, sources: u8, sockets: usize) -> anyhow::Result<Self> {
+        let (poll, events) = (Poll::new()?, Events::with_capacity(4_096));
+        let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
+        poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
+        Ok(Self {
+            poll,
+            events,
+            timer,
+            sockets: (0..sockets).map(|_| None).collect(),
+            scratch: vec![0; SCRATCH_BYTES],
+            began: Instant::now(),
+            target,
+            sources,
+            connects: 0,
+            bytes: 0,
+        })
+    }
+
+    /// Returns nanoseconds of the run's clock.
+    pub(crate) fn now_ns(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// Begins a handshake; what becomes of it comes as the first frame, or as `Gone`.
+    ///
+    /// # Errors
+    /// The system's, when it gives no socket.
+    pub(crate) fn connect(&mut self, index: usize, token: &str, resume: bool) -> anyhow::Result<()> {
+        let source = 1 + u8::try_from(self.connects % usize::from(self.sources)).unwrap_or(0);
+        self.connects += 1;
+        let raw = RawSocket::new(Domain::IPV4, Type::STREAM, None).context("no socket")?;
+        raw.set_nonblocking(true)?;
+        raw.set_tcp_nodelay(true)?;
+        raw.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, source), 0)).into())?;
+        match raw.connect(&self.target.address.into()) {
+            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
+                bail!("cannot connect to {}: {error}", self.target.address)
+            }
+            _ => {}
+        }
+        let mut stream = TcpStream::from_std(raw.into());
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut stream, Token(index), interest)?;
+        let unsent = self.target.handshake(token, resume).into_bytes();
+        self.sockets[index] = Some(Socket { stream, state: State::Handshake, partial: Vec::new(), unsent });
+        Ok(())
+    }
+
+    /// Drops a socket without a word, as a network does.
+    pub(crate) fn drop_socket(&mut self, index: usize) {
+        self.sockets[index] = None;
+    }
+
+    /// Sends a frame now, or as soon as the socket takes it.
+    pub(crate) fn send(&mut self, index: usize, json: &str) {
+        if let Some(socket) = &mut self.sockets[index] {
+            wire::write(wire::TEXT, json.as_bytes(), &mut socket.unsent);
+            socket.flush();
+        }
+    }
+
+    /// Handles what is there, waiting at most until `until_ns`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn turn(&mut self, load: &mut impl Load, until_ns: u64) -> io::Result<()> {
+        let wait = until_ns.saturating_sub(self.now_ns());
+        if wait == 0 {
+            self.poll.poll(&mut self.events, Some(Duration::ZERO))?;
+        } else {
+            // epoll counts milliseconds; a message that is due earlier must not wait for them.
+            self.arm(wait)?;
+            self.poll.poll(&mut self.events, None)?;
+        }
+        let ready: Vec<(usize, bool)> = self
+            .events
+            .iter()
+            .filter(|event| event.token() != TIMER)
+            .map(|event| (event.token().0, event.is_readable() || event.is_read_closed() || event.is_error()))
+            .collect();
+        let mut out = Outgoing::default();
+        for (index, readable) in ready {
+            if let Some(socket) = &mut self.sockets[index] {
+                socket.flush();
+            }
+            if readable {
+                self.read(index, load, &mut out);
+            }
+            for (index, json) in out.0.drain(..) {
+                self.send(index, &json);
+            }
+        }
+        Ok(())
+    }
+
+    fn arm(&self, wait_ns: u64) -> io::Result<()> {
+        let wait = Duration::from_nanos(wait_ns.min(1_000_000_000));
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let value = Timespec {
+            tv_sec: i64::try_from(wait.as_secs()).unwrap_or(1),
+            tv_nsec: i64::from(wait.subsec_nanos()),
+        };
+        let timer = Itimerspec { it_interval: zero, it_value: value };
+        timerfd_settime(&self.timer, TimerfdTimerFlags::empty(), &timer)?;
+        Ok(())
+    }
+
+    fn read(&mut self, index: usize, load: &mut impl Load, out: &mut Outgoing) {
+        loop {
+            let Some(socket) = &mut self.sockets[index] else { return };
+            let read = match socket.stream.read(&mut self.scratch) {
+                Ok(0) => return self.gone(index, None, load, out),
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => return self.gone(index, None, load, out),
+            };
+            let scratch = std::mem::take(&mut self.scratch);
+            let ended = self.take(index, &scratch[..read], load, out);
+            self.scratch = scratch;
+            if let Some(code) = ended {
+                return self.gone(index, code, load, out);
+            }
+            if read < SCRATCH_BYTES {
+                return;
+            }
+        }
+    }
+
+    /// Takes bytes of a socket; returns its close code when it ends.
+    fn take(
+        &mut self,
+        index: usize,
+        new: &[u8],
+        load: &mut impl Load,
+        out: &mut Outgoing,
+    ) -> Option<Option<u16>> {
+        let now_ns = self.now_ns();
+        let socket = self.sockets[index].as_mut()?;
+        let mut kept = std::mem::take(&mut socket.partial);
+        let joined = !kept.is_empty();
+        if joined {
+            kept.extend_from_slice(new);
+        }
+        let mut bytes = if joined { &kept[..] } else { new };
+        if matches!(socket.state, State::Handshake) {
+            let Some(end) = wire::head_end(bytes) else {
+                socket.partial = bytes.to_vec();
+                return None;
+            };
+            if !bytes.starts_with(b"HTTP/1.1 101") {
+                let status = bytes.get(9..12).and_then(|code| std::str::from_utf8(code).ok()?.parse().ok());
+                return Some(status);
+            }
+            socket.state = State::Open;
+            bytes = &bytes[end..];
+        }
+        while let Some(frame) = wire::read(bytes) {
+            match frame.opcode {
+                wire::TEXT => {
+                    self.bytes += frame.size as u64;
+                    load.on(index, &Happened::Frame(frame.payload), now_ns, out);
+                }
+                wire::PING => wire::write(wire::PONG, frame.payload, &mut socket.unsent),
+                wire::CLOSE => {
+                    return Some(frame.payload.first_chunk().map(|code| u16::from_be_bytes(*code)));
+                }
+                _ => {}
+            }
+            bytes = &bytes[frame.size..];
+        }
+        socket.partial = bytes.to_vec();
+        socket.flush();
+        None
+    }
+
+    fn gone(&mut self, index: usize, code: Option<u16>, load: &mut impl Load, out: &mut Outgoing) {
+        self.sockets[index] = None;
+        load.on(index, &Happened::Gone(code), self.now_ns(), out);
+    }
+}
+
+impl Socket {
+    /// Writes what waits; a broken socket shows itself when it is read.
+    fn flush(&mut self) {
+        while !self.unsent.is_empty() {
+            match self.stream.write(&self.unsent) {
+                Ok(written) => drop(self.unsent.drain(..written)),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Whether an address is of this machine: load goes nowhere else.
+pub(crate) fn is_loopback(address: SocketAddr) -> bool {
+    matches!(address.ip(), IpAddr::V4(ip) if ip.is_loopback())
+}

@@ -1,0 +1,122 @@
+//! `idle`: what a connection costs that only is there.
+
+use super::{Counted, Presence, connect, is, nanos};
+use crate::engine::{Engine, Happened, Load, Outgoing};
+use crate::options::Common;
+use crate::process;
+use crate::report::{Report, Verdict, say};
+use anyhow::bail;
+use clap::Args;
+use std::time::Duration;
+
+const SCENARIO: &str = "idle";
+
+#[derive(Args, Debug)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    common: Common,
+    /// Connections at the first look
+    #[arg(long, default_value_t = 2_000)]
+    from: usize,
+    /// Connections at the last look
+    #[arg(long, default_value_t = 15_000)]
+    to: usize,
+    /// Looks
+    #[arg(long, default_value_t = 4)]
+    steps: usize,
+    /// Seconds before each look, for memory to come to rest
+    #[arg(long, default_value_t = 3)]
+    settle: u64,
+    /// Seconds in which the CPU of all connections is measured at the end
+    #[arg(long, default_value_t = 30)]
+    hold: u64,
+    /// Miss (exit 99) above so many bytes of memory for each connection
+    #[arg(long)]
+    max_bytes: Option<f64>,
+    /// Miss (exit 99) above so many microseconds of CPU a second for each connection
+    #[arg(long)]
+    max_cpu_us: Option<f64>,
+}
+
+#[derive(Default)]
+struct Waiting(Presence);
+
+impl Load for Waiting {
+    fn on(&mut self, socket: usize, happened: &Happened<'_>, _: u64, _: &mut Outgoing) {
+        match happened {
+            Happened::Frame(json) if is(json, "connection_established") => self.0.established += 1,
+            Happened::Frame(json) if is(json, "error") => self.0.error(json),
+            Happened::Frame(_) => {}
+            Happened::Gone(code) => self.0.gone.push((socket, *code)),
+        }
+    }
+}
+
+impl Counted for Waiting {
+    fn presence(&self) -> &Presence {
+        &self.0
+    }
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<Verdict> {
+    let common = &options.common;
+    if common.server_pids.is_empty() || options.steps < 2 || options.to <= options.from {
+        bail!("idle needs --server-pid, at least two steps, and --to above --from");
+    }
+    let mut engine = Engine::new(common.target()?, common.sources, options.to)?;
+    let mut waiting = Waiting::default();
+    let mut looks = Vec::new();
+    let mut there = 0;
+    for step in 0..options.steps {
+        let wanted = options.from + (options.to - options.from) * step / (options.steps - 1);
+        connect(&mut engine, &mut waiting, common, SCENARIO, (there, wanted))?;
+        there = wanted;
+        rest(&mut engine, &mut waiting, options.settle)?;
+        let memory = process::usage(&common.server_pids)?.memory_bytes;
+        say(&format!("{there} connections: {} KiB", memory / 1024));
+        looks.push((there as f64, memory as f64));
+    }
+    let before = process::usage(&common.server_pids)?.cpu_s;
+    rest(&mut engine, &mut waiting, options.hold)?;
+    let cpu_s = process::usage(&common.server_pids)?.cpu_s - before;
+    let cpu_us = cpu_s * 1e6 / (there as f64 * options.hold as f64);
+    let slope = slope(&looks);
+    let mut report = Report::new(SCENARIO);
+    report.set("connections", there);
+    report.set("looks", serde_json::to_value(&looks)?);
+    report.figure("bytes_per_connection", slope);
+    report.figure("cpu_us_per_connection_second", cpu_us);
+    report.set("sockets_lost", waiting.0.gone.len());
+    report.at_most("bytes_per_connection", slope, options.max_bytes);
+    report.at_most("cpu_us_per_connection_second", cpu_us, options.max_cpu_us);
+    report.demand(waiting.0.gone.is_empty(), "sockets were lost");
+    report.finish(common.json.as_deref())
+}
+
+fn rest(engine: &mut Engine, waiting: &mut Waiting, seconds: u64) -> anyhow::Result<()> {
+    let until_ns = engine.now_ns() + nanos(Duration::from_secs(seconds));
+    while engine.now_ns() < until_ns {
+        engine.turn(waiting, until_ns)?;
+    }
+    Ok(())
+}
+
+/// The steepness of the line that fits best, by least squares.
+fn slope(points: &[(f64, f64)]) -> f64 {
+    let count = points.len() as f64;
+    let mean = |of: fn(&(f64, f64)) -> f64| points.iter().map(of).sum::<f64>() / count;
+    let (x, y) = (mean(|point| point.0), mean(|point| point.1));
+    let above: f64 = points.iter().map(|point| (point.0 - x) * (point.1 - y)).sum();
+    let below: f64 = points.iter().map(|point| (point.0 - x).powi(2)).sum();
+    above / below
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_has_its_slope() {
+        assert!((slope(&[(1.0, 5.0), (2.0, 7.0), (4.0, 11.0)]) - 2.0).abs() < 1e-9);
+    }
+}
