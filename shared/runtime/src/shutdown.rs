@@ -154,12 +154,13 @@ impl Shutdown {
     #[expect(clippy::disallowed_methods, reason = "the one place that spawns locally")]
     pub fn spawn_local(&self, name: &'static str, task: impl Future<Output = ()> + 'static) {
         let shutdown = self.clone();
-        tokio::task::spawn_local(async move {
-            if AssertUnwindSafe(task).catch_unwind().await.is_err() {
+        // Not an async block: that would keep room for the task twice, and there is one for each socket.
+        tokio::task::spawn_local(AssertUnwindSafe(task).catch_unwind().map(move |ended| {
+            if ended.is_err() {
                 tracing::error!(task = name, "a task panicked; the process stops");
                 shutdown.fail();
             }
-        });
+        }));
     }
 
     /// Spawns a tracked thread. One that panics or returns an error stops the process.

@@ -83,6 +83,7 @@ fn dependencies_point_the_way_the_architecture_says() {
         ("gateway", &["protocol", "broker", "runtime"]),
         ("worker", &["protocol", "broker", "store", "runtime"]),
         ("standalone", &["protocol", "runtime", "broker", "store", "gateway", "worker"]),
+        ("loadtest", &["protocol", "runtime"]),
         // Parses the samples with the components' own readers, in its tests alone.
         ("tidy", &["runtime", "gateway", "worker"]),
     ]);
