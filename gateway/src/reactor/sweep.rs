@@ -14,6 +14,9 @@ use tokio::time::Instant;
 /// Between two sweeps. Limits counted in seconds are kept to about this.
 const SWEEP: Duration = Duration::from_secs(1);
 
+/// Connections looked at before others get their turn. Chosen: a tenth of a millisecond.
+const SLICE: usize = 256;
+
 /// How long acknowledgements and goodbyes may take beyond the drain's window. Chosen: above `CLOSE_MS`, below what
 /// a process waits for its reactors.
 const DRAIN_GRACE: Duration = Duration::from_secs(5);
@@ -27,9 +30,11 @@ impl Reactor {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            let now_ms = runtime::clock::uptime_ms();
-            for connection in self.all() {
-                self.sweep_one(&connection, now_ms);
+            for some in self.all().chunks(SLICE) {
+                let now_ms = runtime::clock::uptime_ms();
+                some.iter().for_each(|connection| self.sweep_one(connection, now_ms));
+                // Whoever has something to say does not wait for the whole sweep.
+                tokio::task::yield_now().await;
             }
         }
     }

@@ -63,10 +63,10 @@ impl Session {
             ClientFrame::SendMessage(send) => self.send(*send, by, actions),
             ClientFrame::JoinChannel(channel) => self.join(channel, reference.clone(), actions),
             ClientFrame::LeaveChannel(channel) => self.leave(channel, by, actions),
-            ClientFrame::TypingStart(channel) if self.channels.contains_key(&channel) => {
+            ClientFrame::TypingStart(channel) if self.channels.contains(&channel) => {
                 self.typing.start(&user.id, channel, moment.up_ms, actions);
             }
-            ClientFrame::TypingStop(channel) if self.channels.contains_key(&channel) => {
+            ClientFrame::TypingStop(channel) if self.channels.contains(&channel) => {
                 self.typing.stop(&user.id, channel, actions);
             }
             ClientFrame::TypingStart(_) | ClientFrame::TypingStop(_) => {
@@ -112,7 +112,7 @@ impl Session {
     }
 
     fn join(&mut self, channel: ChannelId, reference: Option<Ref>, actions: &mut Vec<Action>) {
-        if !self.channels.contains_key(&channel) {
+        if !self.channels.contains(&channel) {
             let (code, text) = (ErrorCode::PermissionDenied, MAY_NOT_JOIN.into());
             return self.refuse(FrameError { code, text, silent_on_classic: false }, reference, actions);
         }
@@ -174,7 +174,7 @@ impl Session {
     }
 
     fn history(&mut self, request: HistoryRequest, reference: Option<Ref>, actions: &mut Vec<Action>) {
-        if !self.channels.contains_key(&request.channel_id) {
+        if !self.channels.contains(&request.channel_id) {
             return self.refuse_with(ErrorCode::UnknownChannel, reference, actions);
         }
         if let Err(code) = self.pages.history(reference.clone(), request) {

@@ -11,7 +11,7 @@ use protocol::ids::{ChannelId, ClientMsgId, Ref};
 use protocol::limits;
 use protocol::message::Message;
 use protocol::requests::{Answer, CommandAnswer, CommandRequest};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 pub(super) const MAY_NOT_SEND: &str = "You don't have permission to send messages to this channel";
 
@@ -38,7 +38,7 @@ pub(super) struct Asked {
 
 #[derive(Default)]
 pub(super) struct Durable {
-    lanes: HashMap<ChannelId, Lane>,
+    lanes: BTreeMap<ChannelId, Lane>,
     /// Frames that wait, over all lanes; at most [`limits::DURABLE_FRAMES_QUEUED_MAX`], then `rate_limited`.
     waiting: usize,
 }

@@ -3,6 +3,7 @@
 //! It is not the socket (`connection`), not the set of subscribers (`hub`) and not the log (`upstream`): it
 //! decides, they act. Architecture Invariant: no I/O, no clock, no randomness of its own.
 
+mod channels;
 mod commands;
 mod durable;
 mod open;
@@ -13,6 +14,7 @@ mod typing;
 pub(crate) mod tests;
 
 use crate::auth::Verified;
+use channels::Channels;
 use durable::Durable;
 use pages::Pages;
 use protocol::codec::Decoded;
@@ -25,9 +27,8 @@ use protocol::frames::server::{self, ServerFrame};
 use protocol::ids::{ChannelId, Position, Ref, SessionId, UserId};
 use protocol::limits;
 use protocol::message::Sender;
-use protocol::requests::{Answer, CommandAnswer, CommandRequest, HistoryAnswer, HistoryRequest, Membership};
+use protocol::requests::{Answer, CommandAnswer, CommandRequest, HistoryAnswer, HistoryRequest};
 use protocol::requests::{SessionAnswer, SessionRequest};
-use std::collections::HashMap;
 use std::sync::Arc;
 use typing::Typing;
 
@@ -132,7 +133,7 @@ pub(crate) struct Session {
     expires_at_ms: u64,
     /// Uptime in ms after which the socket has lived long enough.
     ends_at_ms: u64,
-    channels: HashMap<ChannelId, Channel>,
+    channels: Channels,
     /// The channel that waits for its cursor after `join_channel`, with the frame's ref.
     joining: Option<(ChannelId, Option<Ref>)>,
     durable: Durable,
@@ -158,12 +159,6 @@ enum Phase {
     Closed,
 }
 
-/// A channel of the user: his membership, and whether this socket listens.
-struct Channel {
-    membership: Membership,
-    subscribed: bool,
-}
-
 impl Session {
     /// Makes a session that waits for `Verified` or, as v1, for an `authenticate` frame.
     pub(crate) fn new(form: Form, moment: Moment) -> Self {
@@ -174,7 +169,7 @@ impl Session {
             expires_at_ms: u64::MAX,
             ends_at_ms: moment.up_ms + limits::SESSION_MAX_MS,
             user: None,
-            channels: HashMap::new(),
+            channels: Channels::default(),
             joining: None,
             durable: Durable::default(),
             pages: Pages::default(),
@@ -295,10 +290,11 @@ impl Session {
         if let Some(user) = &self.user {
             self.typing.stop_all(&user.id, actions);
         }
-        let heard = self.channels.iter().filter(|(_, channel)| channel.subscribed).map(|(id, _)| id.clone());
+        let channels = std::mem::take(&mut self.channels);
+        let heard = channels.iter().filter(|channel| channel.subscribed);
+        let heard = heard.map(|channel| channel.membership.channel_id.clone());
         let joining = self.joining.take().map(|(channel, _)| channel);
         actions.extend(heard.chain(joining).map(Action::Leave));
-        self.channels.clear();
         self.phase = Phase::Closed;
     }
 

@@ -1,6 +1,7 @@
 //! From the credential to `connection_established`.
 
-use super::{Action, Channel, Moment, Phase, Session};
+use super::channels::{Channel, Channels};
+use super::{Action, Moment, Phase, Session};
 use crate::auth::Verified;
 use protocol::codes::CloseCode;
 use protocol::frames::Form;
@@ -51,11 +52,7 @@ impl Session {
             answer.channels.truncate(limits::CHANNELS_PER_SOCKET_MAX);
         }
         let ids = answer.channels.iter().map(|membership| membership.channel_id.clone()).collect();
-        self.channels = answer
-            .channels
-            .into_iter()
-            .map(|membership| (membership.channel_id.clone(), Channel { membership, subscribed: true }))
-            .collect();
+        self.channels = Channels::new(answer.channels);
         self.user = Some(Arc::new(answer.sender));
         self.phase = Phase::Subscribing { resume };
         actions.push(Action::Subscribe(ids));
@@ -73,8 +70,7 @@ impl Session {
         let (user_id, resume) = (user.id.clone(), *resume);
         let heads: HashMap<&ChannelId, &Position> = heads.iter().map(|(id, head)| (id, head)).collect();
         let mut entries: Vec<ChannelEntry> =
-            self.channels.values().filter_map(|channel| entry(channel, &heads)).collect();
-        entries.sort_by(|a, b| a.channel_id.cmp(&b.channel_id));
+            self.channels.iter().filter_map(|channel| entry(channel, &heads)).collect();
         let rest = entries.split_off(entries.len().min(limits::CHANNELS_IN_FIRST_FRAME));
         actions.push(Action::Send(
             ConnectionEstablished {
@@ -99,7 +95,8 @@ impl Session {
             let held = heads.into_iter().map(|(id, head)| (id.clone(), head.clone())).collect();
             self.pages.await_resume(held, moment.up_ms);
         } else {
-            actions.push(Action::GoLive(self.channels.keys().cloned().collect()));
+            let ids = self.channels.iter().map(|channel| channel.membership.channel_id.clone());
+            actions.push(Action::GoLive(ids.collect()));
         }
         self.phase = Phase::Open;
     }

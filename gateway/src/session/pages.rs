@@ -10,7 +10,7 @@ use protocol::frames::server::{History, ResumeDone};
 use protocol::ids::{ChannelId, Position, Ref};
 use protocol::limits;
 use protocol::requests::{Answer, HistoryAnswer, HistoryRequest};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// `fetch_history` frames that may wait per socket, then `rate_limited`. Chosen: a page shows one channel.
 const HISTORY_WAITING_MAX: usize = 32;
@@ -21,11 +21,11 @@ pub(super) struct Pages {
     histories: usize,
     in_flight: Option<Flight>,
     /// First positions of channels that no `resume` named yet, after a connect with `resume`.
-    unnamed: HashMap<ChannelId, Position>,
+    unnamed: BTreeMap<ChannelId, Position>,
     /// Uptime in ms from which `unnamed` go on by themselves.
     unnamed_until_ms: u64,
     /// Channels that are not pushed and wait for the client's next `resume`, with the uptime in ms since when.
-    held: HashMap<ChannelId, u64>,
+    held: BTreeMap<ChannelId, u64>,
     /// Channels that stopped being pushed, of which the client was not told yet.
     lagging: Vec<ChannelId>,
 }
@@ -60,7 +60,7 @@ impl Pages {
     }
 
     /// The socket starts Held in these channels, until `resume` names them or time runs out.
-    pub(super) fn await_resume(&mut self, heads: HashMap<ChannelId, Position>, now: u64) {
+    pub(super) fn await_resume(&mut self, heads: BTreeMap<ChannelId, Position>, now: u64) {
         self.unnamed = heads;
         self.unnamed_until_ms = now + limits::RESUME_WAIT_MS;
     }
@@ -75,7 +75,7 @@ impl Pages {
 
     /// The client named all that it wanted: the others go on from where they stood.
     pub(super) fn resume_unnamed(&mut self) {
-        let unnamed = self.unnamed.drain();
+        let unnamed = std::mem::take(&mut self.unnamed).into_iter();
         self.waiting.extend(unnamed.map(|(channel, position)| Page::Resume { channel, position }));
     }
 

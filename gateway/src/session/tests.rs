@@ -5,7 +5,7 @@ use protocol::claims::Profile;
 use protocol::codec;
 use protocol::envelope::{ChannelType, Role};
 use protocol::ids::{Epoch, MessageId, UserId};
-use protocol::requests::CommandAnswer;
+use protocol::requests::{CommandAnswer, Membership};
 
 const NOW: u64 = 1_000_000;
 

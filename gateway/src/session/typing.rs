@@ -4,12 +4,12 @@ use super::Action;
 use protocol::ephemeral::{Doing, Ephemeral};
 use protocol::ids::{ChannelId, UserId};
 use protocol::limits;
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 #[derive(Default)]
 pub(super) struct Typing {
     /// Uptime in ms of the last start that was told, for channels in which the user types.
-    started: HashMap<ChannelId, u64>,
+    started: BTreeMap<ChannelId, u64>,
 }
 
 impl Typing {
@@ -39,7 +39,7 @@ impl Typing {
     }
 
     pub(super) fn stop_all(&mut self, user: &UserId, actions: &mut Vec<Action>) {
-        let channels = self.started.drain().map(|(channel, _)| channel);
+        let channels = std::mem::take(&mut self.started).into_keys();
         actions.extend(channels.map(|channel| tell(user, channel, Doing::StoppedTyping)));
     }
 }
