@@ -193,28 +193,25 @@ impl Scribe {
         }
     }
 
-    /// Takes what is here, and lingers for more when that has paid lately.
+    /// Takes what is here, and lingers for more when that has paid lately. It sleeps meanwhile instead of waiting
+    /// at the queue: a thread that waits is woken by each request, and each caller pays for waking it.
     fn gather(
         &mut self,
         queue: &Receiver<Order>,
         batch: &mut Vec<Waiting>,
         stop: &mut Option<oneshot::Sender<()>>,
     ) {
-        let mut until = None;
+        let mut lingered = false;
         while batch.len() < BATCH_MAX && stop.is_none() {
-            let lingers = self.company > LINGER_ABOVE && !batch.is_empty() && batch.len() < LINGER_BELOW;
-            let order = match queue.try_recv() {
-                Ok(order) => order,
-                Err(_) if !lingers => break,
+            match queue.try_recv() {
+                Ok(order) => self.take(order, batch, stop),
+                Err(_) if lingered || batch.is_empty() => break,
+                Err(_) if self.company <= LINGER_ABOVE || batch.len() >= LINGER_BELOW => break,
                 Err(_) => {
-                    let until = *until.get_or_insert_with(|| Instant::now() + LINGER);
-                    match queue.recv_deadline(until) {
-                        Ok(order) => order,
-                        Err(_) => break,
-                    }
+                    thread::sleep(LINGER);
+                    lingered = true;
                 }
-            };
-            self.take(order, batch, stop);
+            }
         }
     }
 

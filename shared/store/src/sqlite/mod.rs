@@ -68,9 +68,10 @@ impl Sqlite {
     pub fn open(file: &Path) -> Result<Self, OpenError> {
         let mut writer = Connection::open(file)?;
         writer.busy_timeout(BUSY)?;
+        // A page that many batches change is written back once for all of them: checkpoints are rare, at 32 MiB.
         writer.execute_batch(
             "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536;
-             PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=67108864;",
+             PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=8000;",
         )?;
         migrate(&mut writer)?;
         let (end, ended) = tokio::sync::mpsc::channel(1);
