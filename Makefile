@@ -6,7 +6,7 @@ export CARGO_INCREMENTAL ?= 1
 WEB_DIST := web/app/dist/index.html
 WEB_SOURCES := $(shell find web -type f \( -name '*.ts' -o -name '*.tsx' -o -name '*.css' -o -name '*.html' -o -name '*.json' \) -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/e2e/artifacts/*' 2>/dev/null)
 
-.PHONY: help run test fmt clean web setup-test check-rust check-web test-rust autobahn test-web test-python test-e2e
+.PHONY: help run test fuzz fmt clean web setup-test check-rust check-web test-rust autobahn test-web test-python test-e2e
 
 help: ## Says what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ autobahn: ## The Autobahn cases against connection and frame codec
 	deploy/tools/setup.sh python
 	cargo build --locked -p gateway --example echo
 	.tools/python/bin/python gateway/tests/autobahn/run.py target/debug/examples/echo
+
+fuzz: ## Fuzzes frame codec and frame decoder, FUZZ_SECONDS each (60)
+	deploy/tools/fuzz.sh
 
 test-web:
 	cd web && npm test

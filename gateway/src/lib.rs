@@ -12,6 +12,8 @@ mod api;
 mod auth;
 mod connection;
 mod echo;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
 mod handshake;
 mod hub;
 #[cfg(test)]
