@@ -1,6 +1,7 @@
 //! Questions about channels, members, users and single messages.
 
 use crate::{Sent, StoreError, StoredMessage};
+use protocol::claims::Profile;
 use protocol::envelope::{ChannelType, Role};
 use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, UserId};
 use protocol::limits::UNREAD_MAX;
@@ -70,6 +71,16 @@ pub(super) fn sent(
     let message_id: String = row.get(2)?;
     let message_id = MessageId::parse(&message_id).map_err(|_| StoreError::Corrupt("message id"))?;
     Ok(Some(Sent { position: position(row, 0, 1)?, message_id, content_hash: row.get(3)? }))
+}
+
+/// Whether a user is known just so.
+pub(super) fn knows(connection: &Connection, profile: &Profile) -> Result<bool, StoreError> {
+    let Profile { id, name, email, role, company } = profile;
+    Ok(connection
+        .prepare_cached(
+            "SELECT 1 FROM users WHERE id = ?1 AND (name, email, role, company) = (?2, ?3, ?4, ?5)",
+        )?
+        .exists(params![id.as_str(), name, email, role, company])?)
 }
 
 pub(super) fn session(connection: &Connection, user: &UserId) -> Result<Option<SessionAnswer>, StoreError> {

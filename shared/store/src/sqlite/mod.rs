@@ -81,7 +81,8 @@ impl Sqlite {
         for _ in 0..READERS {
             let reader = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
             reader.busy_timeout(BUSY)?;
-            reader.execute_batch("PRAGMA query_only=ON; PRAGMA cache_size=-16384;")?;
+            // The system caches the file, too; what is kept here is kept twice.
+            reader.execute_batch("PRAGMA query_only=ON; PRAGMA cache_size=-4096;")?;
             serve(reader, questions.clone(), end.clone());
         }
         let ended = tokio::sync::Mutex::new(ended);
@@ -127,6 +128,11 @@ impl Sqlite {
     }
 
     pub(crate) async fn upsert_user(&self, profile: Profile) -> Result<(), StoreError> {
+        // Most people come back as they were: the writer is not asked, who has events to write.
+        let asked = profile.clone();
+        if self.ask(move |connection| ask::knows(connection, &asked)).await? {
+            return Ok(());
+        }
         self.write(move |connection| write::user(connection, &profile)).await
     }
 
