@@ -45,6 +45,8 @@ pub(crate) struct Connection {
     pub(crate) heard_ms: Cell<u64>,
     /// Uptime in ms when it is pinged next.
     pub(crate) ping_ms: Cell<u64>,
+    /// Pings and pongs of the client since the last sweep.
+    pub(crate) pings: Cell<u32>,
     socket: TcpStream,
     wake: Notify,
     /// Gives the connection's place back when it is dropped.
@@ -95,6 +97,7 @@ impl Connection {
             dirty: Cell::new(false),
             heard_ms: Cell::new(now_ms),
             ping_ms: Cell::new(now_ms),
+            pings: Cell::new(0),
             socket: fresh.socket,
             wake: Notify::new(),
             _admitted: fresh.admitted,

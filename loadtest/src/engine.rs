@@ -1,6 +1,6 @@
 //! All client sockets of a run in one thread: epoll, one read buffer, no allocation per delivery.
 
-use crate::options::Target;
+use crate::options::{Common, Target};
 use crate::wire;
 use anyhow::{Context, bail};
 use mio::net::TcpStream;
@@ -69,13 +69,16 @@ pub(crate) struct Engine {
     began: Instant,
     target: Target,
     sources: u8,
+    /// Between two looks at the sockets; 0 looks as soon as something came.
+    pace_ns: u64,
+    looked_ns: u64,
     connects: usize,
     /// Bytes of text frames that came.
     pub(crate) bytes: u64,
 }
 
 impl Engine {
-    pub(crate) fn new(target: Target, sources: u8, sockets: usize) -> anyhow::Result<Self> {
+    pub(crate) fn new(common: &Common, sockets: usize) -> anyhow::Result<Self> {
         let (poll, events) = (Poll::new()?, Events::with_capacity(4_096));
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
@@ -86,8 +89,10 @@ impl Engine {
             sockets: (0..sockets).map(|_| None).collect(),
             scratch: vec![0; SCRATCH_BYTES],
             began: Instant::now(),
-            target,
-            sources,
+            target: common.target()?,
+            sources: common.sources,
+            pace_ns: common.look_every_ms * 1_000_000,
+            looked_ns: 0,
             connects: 0,
             bytes: 0,
         })
@@ -141,6 +146,9 @@ impl Engine {
     /// # Errors
     /// The system's.
     pub(crate) fn turn(&mut self, load: &mut impl Load, until_ns: u64) -> io::Result<()> {
+        if !self.may_look(until_ns) {
+            return Ok(());
+        }
         let wait = until_ns.saturating_sub(self.now_ns());
         if wait == 0 {
             self.poll.poll(&mut self.events, Some(Duration::ZERO))?;
@@ -168,6 +176,19 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Sleeps until it is time to look at the sockets, at most until `until_ns`; returns whether it is.
+    fn may_look(&mut self, until_ns: u64) -> bool {
+        let (now, next) = (self.now_ns(), self.looked_ns + self.pace_ns);
+        if now < next {
+            std::thread::sleep(Duration::from_nanos(next.min(until_ns).saturating_sub(now)));
+        }
+        let looks = next <= self.now_ns();
+        if looks {
+            self.looked_ns = self.now_ns();
+        }
+        looks
     }
 
     fn arm(&self, wait_ns: u64) -> io::Result<()> {

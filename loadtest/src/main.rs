@@ -5,6 +5,7 @@
 
 mod content;
 mod engine;
+mod faulty;
 mod floor;
 mod options;
 mod process;
@@ -40,8 +41,12 @@ enum Scenario {
     Idle(scenario::idle::Options),
     /// All connections drop at once, come back and resume
     Storm(scenario::storm::Options),
+    /// Attackers of five kinds come at once, honest people go on
+    Hostile(scenario::hostile::Options),
     /// A server that writes as many bytes, once per delivery, and does nothing else
     Floor(floor::Options),
+    /// A proxy that drops, repeats, swaps or delays deliveries: runs through it must say so
+    Faulty(faulty::Options),
 }
 
 fn main() -> ExitCode {
@@ -51,6 +56,8 @@ fn main() -> ExitCode {
         Scenario::Sends(options) => scenario::sends::run(&options),
         Scenario::Idle(options) => scenario::idle::run(&options),
         Scenario::Storm(options) => scenario::storm::run(&options),
+        Scenario::Hostile(options) => scenario::hostile::run(&options),
+        Scenario::Faulty(options) => faulty::run(&options).map(|()| report::Verdict::Passed),
         Scenario::Floor(options) => floor::run(&options).map(|()| report::Verdict::Passed),
     };
     match done {

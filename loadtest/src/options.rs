@@ -26,6 +26,10 @@ pub(crate) struct Common {
     /// Handshakes under way at once
     #[arg(long, default_value_t = 200)]
     pub(crate) handshakes: usize,
+    /// Milliseconds between two looks at the sockets. More makes the client cheaper and its latencies useless: for
+    /// runs that are about the server's CPU and would make the client the bottleneck
+    #[arg(long, default_value_t = 0)]
+    pub(crate) look_every_ms: u64,
     /// Users are PREFIX-u0 and on, rooms PREFIX-r0 and on, as `standalone seed` makes them; user i is in room
     /// i modulo the number of rooms. The default is the scenario's name
     #[arg(long)]

@@ -32,6 +32,19 @@ pub(crate) fn usage(pids: &[u32]) -> anyhow::Result<Usage> {
     Ok(sum)
 }
 
+/// Returns how many descriptors these processes have open, one for each socket among them.
+///
+/// # Errors
+/// When one of them is gone.
+pub(crate) fn descriptors(pids: &[u32]) -> anyhow::Result<u64> {
+    let mut sum = 0;
+    for pid in pids {
+        let folder = format!("/proc/{pid}/fd");
+        sum += fs::read_dir(&folder).with_context(|| format!("cannot read {folder}"))?.count() as u64;
+    }
+    Ok(sum)
+}
+
 /// Returns this process's own CPU time in seconds.
 pub(crate) fn own_cpu_s() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
@@ -61,6 +74,7 @@ mod tests {
         assert_eq!(anonymous_kib("Rss: 10 kB\nAnonymous:        1234 kB\n"), Some(1234));
         let own = usage(&[std::process::id()]).unwrap();
         assert!(own.memory_bytes > 0);
+        assert!(descriptors(&[std::process::id()]).unwrap() > 2);
         assert!(usage(&[u32::MAX]).is_err());
     }
 }

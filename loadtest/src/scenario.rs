@@ -1,5 +1,7 @@
 //! The scenarios, and what they share: users that connect, and what the server says first.
 
+mod crowd;
+pub(crate) mod hostile;
 pub(crate) mod idle;
 pub(crate) mod sends;
 pub(crate) mod steady;

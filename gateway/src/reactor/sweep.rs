@@ -51,6 +51,7 @@ impl Reactor {
             }
             Life::Closing { .. } | Life::Leaving { .. } | Life::Gone => return,
         }
+        connection.pings.set(0);
         let overdue = connection.decoder.borrow().overdue(self.message_limits(), now_ms);
         if let Some(violation) = overdue {
             return self.violated(connection, &violation);

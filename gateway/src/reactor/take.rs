@@ -10,6 +10,8 @@ use crate::websocket::{Violation, encoder};
 use protocol::codec::{self, Decoded};
 use protocol::codes::CloseCode;
 use protocol::frames::Dialect;
+use protocol::frames::client::ClientFrame;
+use protocol::limits::PINGS_PER_SECOND_MAX;
 use std::rc::Rc;
 
 impl Reactor {
@@ -78,17 +80,36 @@ impl Reactor {
             }
             Incoming::Text(_) | Incoming::Binary(_) => self.close(connection, CloseCode::UnsupportedData),
             Incoming::Ping(payload) => {
+                if self.floods(connection) {
+                    return;
+                }
                 connection.outbox.borrow_mut().push_urgent(Urgent::Pong, encoder::pong(payload));
             }
-            Incoming::Pong => {}
+            Incoming::Pong => {
+                self.floods(connection);
+            }
             Incoming::Close(said) => {
                 self.answer_close(connection, encoder::close_answer(said.map(|(code, _)| code)));
             }
         }
     }
 
+    /// Counts a ping or pong; closes and returns true when they are too many. They cost little each and nothing
+    /// else limits them.
+    fn floods(self: &Rc<Self>, connection: &Rc<Connection>) -> bool {
+        connection.pings.set(connection.pings.get() + 1);
+        let floods = connection.pings.get() > PINGS_PER_SECOND_MAX;
+        if floods {
+            self.close(connection, CloseCode::ProtocolAbuse);
+        }
+        floods
+    }
+
     fn take_frame(self: &Rc<Self>, connection: &Rc<Connection>, decoded: Decoded) {
         metrics::counter!(crate::metrics::FRAMES_IN).increment(1);
+        if matches!(decoded.frame, Ok(ClientFrame::Ping)) && self.floods(connection) {
+            return;
+        }
         self.decide(connection, Input::Frame(decoded));
     }
 

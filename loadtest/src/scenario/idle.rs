@@ -63,7 +63,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Verdict> {
     if common.server_pids.is_empty() || options.steps < 2 || options.to <= options.from {
         bail!("idle needs --server-pid, at least two steps, and --to above --from");
     }
-    let mut engine = Engine::new(common.target()?, common.sources, options.to)?;
+    let mut engine = Engine::new(common, options.to)?;
     let mut waiting = Waiting::default();
     let mut looks = Vec::new();
     let mut there = 0;

@@ -93,7 +93,7 @@ impl Counted for Senders<'_> {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Verdict> {
     let common = &options.common;
-    let mut engine = Engine::new(common.target()?, common.sources, options.senders)?;
+    let mut engine = Engine::new(common, options.senders)?;
     let mut senders = Senders {
         options,
         presence: Presence::default(),

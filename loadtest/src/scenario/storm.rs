@@ -192,7 +192,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Verdict> {
         bail!("storm needs as many rooms as writers, and as many connections in each room");
     }
     let (common, users) = (&options.common, options.connections + options.writers);
-    let mut engine = Engine::new(common.target()?, common.sources, users)?;
+    let mut engine = Engine::new(common, users)?;
     let mut storm = Storm {
         options,
         presence: Presence::default(),

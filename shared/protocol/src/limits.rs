@@ -30,6 +30,10 @@ pub const FRAGMENTS_MAX: usize = 64;
 /// Milliseconds from the first to the last fragment of one message. Protocol page.
 pub const FRAGMENTS_TIME_MS: u64 = 10_000;
 
+/// Pings and pongs of one client in about a second, WebSocket's and the protocol's own; above it the socket closes
+/// with 4501. Chosen: a client needs one in 25 s, and a debugging loop is no flood yet.
+pub const PINGS_PER_SECOND_MAX: u32 = 100;
+
 /// Channels that one socket may be subscribed to. Protocol page.
 pub const CHANNELS_PER_SOCKET_MAX: usize = 1_000;
 

@@ -67,6 +67,8 @@ fn broken_frames() -> Vec<(&'static str, Vec<u8>, u16)> {
             [vec![masked(0x01, b"x")], vec![masked(0x00, b"x"); 80]].concat().concat(),
             4501,
         ),
+        ("ping flood", vec![masked(0x89, b"?"); 101].concat(), 4501),
+        ("pong flood", vec![masked(0x8a, b""); 101].concat(), 4501),
     ]
 }
 
