@@ -57,7 +57,7 @@ test-web:
 	cd web && npm test
 
 test-python: 
-	cargo build --locked -p standalone
+	cargo build --locked -p standalone -p loadtest
 	.tools/python/bin/python -m pytest -q deploy/standalone/tests/python
 
 test-e2e:
