@@ -6,7 +6,7 @@ export CARGO_INCREMENTAL ?= 1
 WEB_DIST := web/app/dist/index.html
 WEB_SOURCES := $(shell find web -type f \( -name '*.ts' -o -name '*.tsx' -o -name '*.css' -o -name '*.html' -o -name '*.json' \) -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/e2e/artifacts/*' 2>/dev/null)
 
-.PHONY: help run test autobahn bench fuzz fmt clean web setup-test check-rust check-web test-rust autobahn test-web test-python test-e2e
+.PHONY: help run test autobahn instructions microbench bench fuzz fmt clean web setup-test check-rust check-web test-rust test-web test-python test-e2e
 
 help: ## Says what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -24,15 +24,15 @@ $(WEB_DIST): $(WEB_SOURCES)
 	cd web && npm ci --no-audit --no-fund && npm run build
 	@touch $@
 
-test: setup-test web check-rust check-web test-rust autobahn test-web test-python test-e2e ## Every suite, on real servers
+test: setup-test web check-rust check-web test-rust autobahn instructions test-web test-python test-e2e ## Every suite, on real servers
 	@echo "make test: every suite passed"
 
 setup-test:
-	deploy/tools/setup.sh chromium cargo-deny python strace
+	deploy/tools/setup.sh chromium cargo-deny python strace valgrind
 
 check-rust:
 	cargo fmt --all --check
-	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
 	.tools/bin/cargo-deny --locked check bans licenses sources
 
 check-web:
@@ -45,6 +45,15 @@ autobahn: ## The Autobahn cases against connection and frame codec
 	deploy/tools/setup.sh python
 	cargo build --locked -p gateway --example echo
 	.tools/python/bin/python gateway/tests/autobahn/run.py target/debug/examples/echo
+
+instructions: ## Counts the hot path's instructions and allocations against the stored ones
+	deploy/tools/setup.sh valgrind
+	cargo build --release --locked -p gateway --features workload --example instructions
+	python3 gateway/tests/instructions.py target/release/examples/instructions $(UPDATE)
+
+microbench: ## Criterion: wall time of codec, encode, hub and log append
+	cargo bench --locked -p gateway --features workload --bench hot_path
+	cargo bench --locked -p broker --bench append
 
 fuzz: ## Fuzzes frame codec and frame decoder, FUZZ_SECONDS each (60)
 	deploy/tools/fuzz.sh

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need and a fresh machine lacks, pinned, into .tools/ (Debian's packages: into the
-# system). Run again it only looks. Usage: deploy/tools/setup.sh [chromium] [strace] [cargo-deny] [python]
+# system). Run again it only looks. Usage: deploy/tools/setup.sh [chromium] [strace] [valgrind] [cargo-deny] [python]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -11,9 +11,9 @@ mkdir -p "$TOOLS/bin"
 say() { printf 'setup: %s\n' "$*"; }
 fail() { say "$*" >&2; exit 1; }
 
-# debian PACKAGE COMMAND: Debian's package, unless the command is there.
+# debian PACKAGE COMMAND: Debian's package, unless the command is there. (`command -v` would find our own functions.)
 debian() {
-    command -v "$2" >/dev/null && return
+    type -P "$2" >/dev/null && return
     command -v apt-get >/dev/null || fail "$2 is missing and there is no apt-get to install it with"
     local as_root=()
     [ "$(id -u)" = 0 ] || as_root=(sudo)
@@ -23,7 +23,7 @@ debian() {
         touch "$TOOLS/apt-updated"
     fi
     "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >/dev/null
-    command -v "$2" >/dev/null || fail "$1 is installed, but $2 is not there"
+    type -P "$2" >/dev/null || fail "$1 is installed, but $2 is not there"
 }
 
 chromium() {
@@ -38,6 +38,8 @@ debian_font() {
 }
 
 strace() { debian strace strace; }
+
+valgrind() { debian valgrind valgrind; }
 
 cargo_deny() {
     [ "$("$TOOLS/bin/cargo-deny" --version 2>/dev/null)" = "cargo-deny $CARGO_DENY" ] && return
@@ -60,7 +62,7 @@ python() {
 
 for what in "$@"; do
     case $what in
-        chromium | strace | python) "$what" ;;
+        chromium | strace | valgrind | python) "$what" ;;
         cargo-deny) cargo_deny ;;
         *) fail "unknown part: $what" ;;
     esac

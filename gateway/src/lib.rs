@@ -27,6 +27,8 @@ mod serve;
 mod session;
 mod upstream;
 mod websocket;
+#[cfg(feature = "workload")]
+pub mod workload;
 
 pub use config::Config;
 pub use serve::{Gateway, StartError, start};
