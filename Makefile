@@ -58,7 +58,7 @@ microbench: ## Criterion: wall time of codec, encode, hub and log append
 fuzz: ## Fuzzes frame codec and frame decoder, FUZZ_SECONDS each (60)
 	deploy/tools/fuzz.sh
 
-bench: ## Measures against the gates and goals, writes loadtest/RESULTS.md (ten minutes, two idle cores)
+bench: ## Measures against the gates and goals, writes loadtest/RESULTS.md (fifteen minutes, two idle cores)
 	cargo build --release --locked -p standalone -p loadtest
 	python3 loadtest/bench.py --pairs $${PAIRS:-9}
 
