@@ -140,6 +140,7 @@ async def test_two_hundred_messages_arrive_in_order_on_both_forms(server):
         v1 = await websockets.connect(
             f"{server.chat}?token={token('safety-1')}", subprotocols=["safeshipper.v1.json"]
         )
+        await receive(v1, "connection_established")  # events count from here on
         texts = [f"n{number}" for number in range(200)]
 
         async def write():
