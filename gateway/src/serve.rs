@@ -100,6 +100,7 @@ fn run_reactor(part: Part) -> io::Result<()> {
         let reactor = Reactor::new(id, common, asks);
         let mut loops = JoinSet::new();
         loops.spawn_local(reactor.clone().hear(tells));
+        loops.spawn_local(reactor.clone().flush_left());
         loops.spawn_local(reactor.clone().pump_asks());
         loops.spawn_local(reactor.clone().sweep());
         let accepting = loops.spawn_local(listener::accept(reactor.clone(), listener));

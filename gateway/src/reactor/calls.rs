@@ -28,8 +28,13 @@ impl Reactor {
         let (reactor, connection) = (self.clone(), connection.clone());
         self.common.shutdown.spawn_local("call", async move {
             let input = call.await;
-            if let Input::History(_) = &input {
-                connection.outbox.borrow_mut().page_came();
+            match &input {
+                Input::History(_) => connection.outbox.borrow_mut().page_came(),
+                Input::Done(Done { result: Ok(_), .. }) => {
+                    reactor.decide(&connection, input);
+                    return reactor.flush_late(&connection);
+                }
+                _ => {}
             }
             reactor.drive(&connection, input);
         });
