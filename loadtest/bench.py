@@ -67,7 +67,7 @@ class Server:
 
 
 def load(scenario: str, pid: int, *options, key: Path, target=LISTEN, core: int | None = None, must: bool = True) -> dict:
-    command = [RELEASE / "loadtest", scenario, "--target", target, "--server-pid", str(pid), *map(str, options)]
+    command = [RELEASE / "loadtest", scenario, "--url", f"ws://{target}/ws/chat/", "--server-pid", str(pid), *map(str, options)]
     command += ["--key-file", str(key)]
     prefix = ["taskset", "-c", str(core)] if core is not None else []
     done = subprocess.run([*prefix, *map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)

@@ -1,8 +1,9 @@
 //! All client sockets of a run in one thread: epoll, one read buffer, no allocation per delivery.
 
-use crate::options::{Common, Target};
+use crate::options::{Common, Gateways};
 use crate::wire;
 use anyhow::{Context, bail};
+use mio::event::Event;
 use mio::net::TcpStream;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Token};
@@ -52,6 +53,15 @@ enum State {
     Open,
 }
 
+/// How far a socket is read, which says once that there is something: edge-triggered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Until {
+    /// A short read shows that it is empty: what comes later says so itself.
+    Short,
+    /// Its end came together with what is to be read, and will not be said again.
+    End,
+}
+
 struct Socket {
     stream: TcpStream,
     state: State,
@@ -67,7 +77,7 @@ pub(crate) struct Engine {
     sockets: Vec<Option<Socket>>,
     scratch: Vec<u8>,
     began: Instant,
-    target: Target,
+    gateways: Gateways,
     sources: u8,
     /// Between two looks at the sockets; 0 looks as soon as something came.
     pace_ns: u64,
@@ -78,7 +88,11 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(common: &Common, sockets: usize) -> anyhow::Result<Self> {
+    /// Makes room for so many sockets, one for each user; user i is in room i modulo `rooms`.
+    ///
+    /// # Errors
+    /// The system's.
+    pub(crate) fn new(common: &Common, sockets: usize, rooms: usize) -> anyhow::Result<Self> {
         let (poll, events) = (Poll::new()?, Events::with_capacity(4_096));
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
         poll.registry().register(&mut SourceFd(&timer.as_raw_fd()), TIMER, Interest::READABLE)?;
@@ -89,7 +103,7 @@ impl Engine {
             sockets: (0..sockets).map(|_| None).collect(),
             scratch: vec![0; SCRATCH_BYTES],
             began: Instant::now(),
-            target: common.target()?,
+            gateways: common.gateways(rooms),
             sources: common.sources,
             pace_ns: common.look_every_ms * 1_000_000,
             looked_ns: 0,
@@ -114,16 +128,17 @@ impl Engine {
         raw.set_nonblocking(true)?;
         raw.set_tcp_nodelay(true)?;
         raw.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, source), 0)).into())?;
-        match raw.connect(&self.target.address.into()) {
+        let target = self.gateways.target(index, resume);
+        match raw.connect(&target.address.into()) {
             Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
-                bail!("cannot connect to {}: {error}", self.target.address)
+                bail!("cannot connect to {}: {error}", target.address)
             }
             _ => {}
         }
         let mut stream = TcpStream::from_std(raw.into());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(index), interest)?;
-        let unsent = self.target.handshake(token, resume).into_bytes();
+        let unsent = target.handshake(token, resume).into_bytes();
         self.sockets[index] = Some(Socket { stream, state: State::Handshake, partial: Vec::new(), unsent });
         Ok(())
     }
@@ -157,19 +172,16 @@ impl Engine {
             self.arm(wait)?;
             self.poll.poll(&mut self.events, None)?;
         }
-        let ready: Vec<(usize, bool)> = self
-            .events
-            .iter()
-            .filter(|event| event.token() != TIMER)
-            .map(|event| (event.token().0, event.is_readable() || event.is_read_closed() || event.is_error()))
-            .collect();
+        let sockets = self.events.iter().filter(|event| event.token() != TIMER);
+        let ready: Vec<(usize, Option<Until>)> =
+            sockets.map(|event| (event.token().0, Until::of(event))).collect();
         let mut out = Outgoing::default();
-        for (index, readable) in ready {
+        for (index, until) in ready {
             if let Some(socket) = &mut self.sockets[index] {
                 socket.flush();
             }
-            if readable {
-                self.read(index, load, &mut out);
+            if let Some(until) = until {
+                self.read(index, until, load, &mut out);
             }
             for (index, json) in out.0.drain(..) {
                 self.send(index, &json);
@@ -203,7 +215,7 @@ impl Engine {
         Ok(())
     }
 
-    fn read(&mut self, index: usize, load: &mut impl Load, out: &mut Outgoing) {
+    fn read(&mut self, index: usize, until: Until, load: &mut impl Load, out: &mut Outgoing) {
         loop {
             let Some(socket) = &mut self.sockets[index] else { return };
             let read = match socket.stream.read(&mut self.scratch) {
@@ -219,7 +231,7 @@ impl Engine {
             if let Some(code) = ended {
                 return self.gone(index, code, load, out);
             }
-            if read < SCRATCH_BYTES {
+            if read < SCRATCH_BYTES && until == Until::Short {
                 return;
             }
         }
@@ -278,6 +290,16 @@ impl Engine {
     }
 }
 
+impl Until {
+    /// Returns how far a socket is to be read after this, if at all.
+    fn of(event: &Event) -> Option<Self> {
+        if event.is_read_closed() || event.is_error() {
+            return Some(Self::End);
+        }
+        event.is_readable().then_some(Self::Short)
+    }
+}
+
 impl Socket {
     /// Writes what waits; a broken socket shows itself when it is read.
     fn flush(&mut self) {
@@ -294,4 +316,55 @@ impl Socket {
 /// Whether an address is of this machine: load goes nowhere else.
 pub(crate) fn is_loopback(address: SocketAddr) -> bool {
     matches!(address.ip(), IpAddr::V4(ip) if ip.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+    use std::net::TcpListener;
+
+    #[derive(Parser)]
+    struct Arguments {
+        #[command(flatten)]
+        common: Common,
+    }
+
+    #[derive(Default)]
+    struct Heard {
+        frames: Vec<String>,
+        gone: bool,
+    }
+
+    impl Load for Heard {
+        fn on(&mut self, _: usize, happened: &Happened<'_>, _: u64, _: &mut Outgoing) {
+            match happened {
+                Happened::Frame(json) => self.frames.push(String::from_utf8_lossy(json).into_owned()),
+                Happened::Gone(_) => self.gone = true,
+            }
+        }
+    }
+
+    /// Once, the loss went unnoticed: a short read was taken for all that there was.
+    #[test]
+    fn an_end_that_comes_together_with_data_is_noticed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let arguments = Arguments::parse_from(["test", "--url", &url]);
+        let mut engine = Engine::new(&arguments.common, 1, 1).unwrap();
+        engine.connect(0, "token", false).unwrap();
+        let mut server = listener.accept().unwrap().0;
+        let mut heard = Heard::default();
+        let soon = engine.now_ns() + 1_000_000_000;
+        engine.turn(&mut heard, soon).unwrap();
+        let mut request = [0; 4_096];
+        assert!(server.read(&mut request).unwrap() > 0, "the request is read, or the end would be a reset");
+        let mut answer = b"HTTP/1.1 101 Switching Protocols\r\n\r\n".to_vec();
+        wire::write_unmasked(wire::TEXT, b"hello", &mut answer);
+        server.write_all(&answer).unwrap();
+        drop(server);
+        let soon = engine.now_ns() + 1_000_000_000;
+        engine.turn(&mut heard, soon).unwrap();
+        assert_eq!((heard.frames, heard.gone), (vec!["hello".to_owned()], true));
+    }
 }

@@ -2,6 +2,7 @@
 
 use crate::content::Content;
 use crate::report::say;
+use crate::scenario::is;
 use crate::wire;
 use clap::Args;
 use std::io::{self, ErrorKind, Read, Write};
@@ -28,13 +29,16 @@ pub(crate) struct Options {
     stall_ms: u64,
 }
 
-/// What is done to deliveries, counted over all sockets.
+/// What is done to deliveries, or to acknowledgements, each counted over all sockets.
 #[derive(Args, Debug, Clone)]
 #[group(required = true, multiple = false)]
 struct Fault {
     /// Drop each N-th delivery
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     drop_every: Option<u64>,
+    /// Drop the N-th acknowledgement
+    #[arg(long, value_name = "N")]
+    drop_ack_nth: Option<u64>,
     /// Send the N-th delivery twice
     #[arg(long, value_name = "N")]
     repeat_nth: Option<u64>,
@@ -51,13 +55,17 @@ struct Proxy {
     fault: Fault,
     stall: Duration,
     deliveries: AtomicU64,
+    acks: AtomicU64,
     stalls_until: OnceLock<Instant>,
 }
 
-/// What becomes of one delivery.
+/// What becomes of one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
+    /// It is nothing that faults are done to.
     Pass,
+    /// A delivery passes, and with it the one that waited for it.
+    Deliver,
     Drop,
     Repeat,
     /// It waits for the next one of its socket.
@@ -70,9 +78,13 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     }
     let listener = TcpListener::bind(options.listen)?;
     say(&format!("faulty listens on {}", listener.local_addr()?));
-    let (deliveries, stalls_until) = (AtomicU64::new(0), OnceLock::new());
-    let (fault, stall) = (options.fault.clone(), Duration::from_millis(options.stall_ms));
-    let proxy = Arc::new(Proxy { fault, stall, deliveries, stalls_until });
+    let proxy = Arc::new(Proxy {
+        fault: options.fault.clone(),
+        stall: Duration::from_millis(options.stall_ms),
+        deliveries: AtomicU64::new(0),
+        acks: AtomicU64::new(0),
+        stalls_until: OnceLock::new(),
+    });
     for client in listener.incoming() {
         let (client, server) = (client?, TcpStream::connect(options.target)?);
         client.set_nodelay(true)?;
@@ -112,18 +124,17 @@ impl Proxy {
                 open = true;
             }
             while let Some(frame) = wire::read(&bytes) {
-                let size = frame.size;
-                let delivery = frame.opcode == wire::TEXT && Content::find(frame.payload).is_some();
-                let fate = if delivery { self.fate() } else { Fate::Pass };
+                let (fate, size) = (self.fate(&frame), frame.size);
                 let whole: Vec<u8> = bytes.drain(..size).collect();
                 match fate {
                     Fate::Drop => {}
                     Fate::Swap => held = whole,
                     Fate::Repeat => out.extend(whole.repeat(2)),
                     Fate::Pass => out.extend(whole),
-                }
-                if delivery && fate == Fate::Pass {
-                    out.append(&mut held);
+                    Fate::Deliver => {
+                        out.extend(whole);
+                        out.append(&mut held);
+                    }
                 }
             }
             if let Some(until) = self.stalls_until.get() {
@@ -133,20 +144,32 @@ impl Proxy {
         }
     }
 
-    fn fate(&self) -> Fate {
-        let nth = self.deliveries.fetch_add(1, Ordering::Relaxed) + 1;
+    fn fate(&self, frame: &wire::Frame<'_>) -> Fate {
+        if frame.opcode != wire::TEXT {
+            Fate::Pass
+        } else if is(frame.payload, "ack") {
+            let nth = self.acks.fetch_add(1, Ordering::Relaxed) + 1;
+            if self.fault.drop_ack_nth == Some(nth) { Fate::Drop } else { Fate::Pass }
+        } else if Content::find(frame.payload).is_some() {
+            self.fate_of_delivery(self.deliveries.fetch_add(1, Ordering::Relaxed) + 1)
+        } else {
+            Fate::Pass
+        }
+    }
+
+    fn fate_of_delivery(&self, nth: u64) -> Fate {
         let fault = &self.fault;
         if fault.stall_nth == Some(nth) {
             self.stalls_until.get_or_init(|| Instant::now() + self.stall);
         }
-        if fault.drop_every.is_some_and(|every| every > 0 && nth.is_multiple_of(every)) {
+        if fault.drop_every.is_some_and(|every| nth.is_multiple_of(every)) {
             Fate::Drop
         } else if fault.repeat_nth == Some(nth) {
             Fate::Repeat
         } else if fault.swap_nth == Some(nth) {
             Fate::Swap
         } else {
-            Fate::Pass
+            Fate::Deliver
         }
     }
 }

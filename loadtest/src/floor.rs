@@ -1,13 +1,13 @@
 //! `floor`: what delivering costs at least. One thread, epoll, one `write` of the same number of bytes for each
 //! delivery, and no protocol: a message goes to every connection as it came.
 
+use crate::acks;
 use crate::content::Content;
 use crate::report::say;
 use crate::wire;
 use clap::Args;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-use serde_json::json;
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
 
@@ -118,7 +118,7 @@ impl Floor {
         while let Some((payload, size)) = masked(&partial[used..]) {
             used += size;
             if let Some(content) = Content::find(payload) {
-                self.deliver(index, content)?;
+                self.deliver(index, content, acks::name(payload).unwrap_or_default())?;
             }
         }
         partial.drain(..used);
@@ -129,7 +129,7 @@ impl Floor {
     }
 
     /// One `write` for each connection, and an acknowledgement.
-    fn deliver(&mut self, from: usize, content: Content) -> anyhow::Result<()> {
+    fn deliver(&mut self, from: usize, content: Content, name: &str) -> anyhow::Result<()> {
         let prev = self.seq;
         self.seq += 1;
         let frame = delivery(content, (self.seq, prev), self.bytes);
@@ -139,7 +139,8 @@ impl Floor {
             anyhow::ensure!(written == frame.len(), "a client is too slow for the floor");
         }
         let mut ack = Vec::new();
-        wire::write_unmasked(wire::TEXT, json!({"type": "ack"}).to_string().as_bytes(), &mut ack);
+        let json = format!(r#"{{"type":"ack","client_msg_id":"{name}"}}"#);
+        wire::write_unmasked(wire::TEXT, json.as_bytes(), &mut ack);
         if let Some(client) = &mut self.clients[from] {
             client.stream.write_all(&ack)?;
         }

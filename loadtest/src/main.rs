@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 it could not be run, 2 wrong usage, 99 a threshold was missed or a message was lost,
 //! repeated or out of order.
 
+mod acks;
 mod content;
 mod engine;
 mod faulty;
@@ -66,6 +67,48 @@ fn main() -> ExitCode {
         Err(error) => {
             report::say(&format!("loadtest: {error:#}"));
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nothing_can_be_divided_by_is_wrong_usage() {
+        for wrong in [
+            "fanout --sources 0",
+            "fanout --handshakes 0",
+            "fanout --connections 0",
+            "fanout --senders 0",
+            "fanout --rate 0",
+            "fanout --rate=-1",
+            "fanout --rate inf",
+            "fanout --seconds 0",
+            "fanout --url ws://192.0.2.1:80",
+            "rooms --rooms 0",
+            "rooms --members 0",
+            "rooms --rate 0",
+            "sends --senders 0",
+            "sends --seconds 0",
+            "idle --from 0",
+            "idle --to 0",
+            "idle --steps 1",
+            "idle --hold 0",
+            "storm --writers 0",
+            "storm --rooms 0",
+            "storm --connections 0",
+            "storm --rate 0",
+            "hostile --connections 0",
+            "hostile --rate 0",
+            "hostile --seconds 0",
+            "faulty --drop-every 0",
+        ] {
+            let words = || std::iter::once("loadtest").chain(wrong.split(' '));
+            let parsed = Cli::try_parse_from(words()).map(|_| ());
+            let kind = parsed.map_err(|error| error.kind());
+            assert_eq!(kind, Err(clap::error::ErrorKind::ValueValidation), "{wrong}");
         }
     }
 }

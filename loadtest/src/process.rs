@@ -1,17 +1,81 @@
-//! What processes cost, as the kernel counts it.
+//! What processes cost, as the kernel counts it: the server's, and this one.
 
+use crate::report::{Report, say};
 use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// Part of its core above which the client, not the server, was measured. Performance page.
+const CLIENT_BOUND: f64 = 0.9;
 
 /// CPU and memory of the server's processes together.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub(crate) struct Usage {
     /// Seconds of user and system time.
     pub(crate) cpu_s: f64,
     /// Bytes of anonymous memory: what the program itself asked for.
     pub(crate) memory_bytes: u64,
+}
+
+/// Counts from one moment to another, both on the thread that does the client's work.
+pub(crate) struct Meter<'a> {
+    pids: &'a [u32],
+    began: Instant,
+    server: Usage,
+    client_cpu_s: f64,
+}
+
+/// What was spent between the two.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cost {
+    pub(crate) wall_s: f64,
+    /// None when no process of the server was named.
+    pub(crate) server: Option<Usage>,
+    /// Seconds of the thread that works at all sockets.
+    client_cpu_s: f64,
+}
+
+impl<'a> Meter<'a> {
+    /// Begins to count.
+    ///
+    /// # Errors
+    /// When a process is gone.
+    pub(crate) fn begin(pids: &'a [u32]) -> anyhow::Result<Self> {
+        let server = usage(pids)?;
+        Ok(Self { pids, began: Instant::now(), server, client_cpu_s: own_cpu_s(ClockId::ThreadCPUTime) })
+    }
+
+    /// Returns what was spent until now.
+    ///
+    /// # Errors
+    /// When a process is gone.
+    pub(crate) fn end(&self) -> anyhow::Result<Cost> {
+        let client_cpu_s = own_cpu_s(ClockId::ThreadCPUTime) - self.client_cpu_s;
+        let (wall_s, now) = (self.began.elapsed().as_secs_f64(), usage(self.pids)?);
+        let spent = Usage { cpu_s: now.cpu_s - self.server.cpu_s, ..now };
+        Ok(Cost { wall_s, server: Some(spent).filter(|_| !self.pids.is_empty()), client_cpu_s })
+    }
+}
+
+impl Cost {
+    /// Reports it, and says when the client was the bottleneck.
+    pub(crate) fn report(&self, report: &mut Report) {
+        let client = self.client_cpu_s / self.wall_s;
+        report.figure("client_cpu", client);
+        report.set("client_was_the_bottleneck", client > CLIENT_BOUND);
+        let mut told = format!("the client used {client:.2} of its core");
+        if let Some(server) = self.server {
+            report.figure("server_cpu_s", server.cpu_s);
+            report.figure("server_cpu", server.cpu_s / self.wall_s);
+            report.set("server_memory_bytes", server.memory_bytes);
+            told += &format!(", the server {:.2}", server.cpu_s / self.wall_s);
+        }
+        say(&told);
+        if client > CLIENT_BOUND {
+            say("the client was the bottleneck: this run says nothing of the server");
+        }
+    }
 }
 
 /// Reads the usage of all these processes.
@@ -45,9 +109,9 @@ pub(crate) fn descriptors(pids: &[u32]) -> anyhow::Result<u64> {
     Ok(sum)
 }
 
-/// Returns this process's own CPU time in seconds.
-pub(crate) fn own_cpu_s() -> f64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
+/// Returns the CPU time of this thread or process, whichever the clock counts, in seconds.
+pub(crate) fn own_cpu_s(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
     let whole = Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or_default());
     (whole + Duration::from_nanos(u64::try_from(time.tv_nsec).unwrap_or_default())).as_secs_f64()
 }
@@ -72,9 +136,40 @@ mod tests {
         let stat = "42 (a ) name) S 1 42 42 0 -1 4194304 1 0 0 0 250 50 0 0 20 0 9 0 1 1 1 1";
         assert_eq!(cpu_ticks(stat), Some(300));
         assert_eq!(anonymous_kib("Rss: 10 kB\nAnonymous:        1234 kB\n"), Some(1234));
-        let own = usage(&[std::process::id()]).unwrap();
-        assert!(own.memory_bytes > 0);
         assert!(descriptors(&[std::process::id()]).unwrap() > 2);
         assert!(usage(&[u32::MAX]).is_err());
+    }
+
+    #[test]
+    fn what_is_spent_is_counted() {
+        let own = [std::process::id()];
+        let meter = Meter::begin(&own).unwrap();
+        while meter.began.elapsed() < Duration::from_millis(200) {}
+        let cost = meter.end().unwrap();
+        let server = cost.server.unwrap();
+        assert!(cost.client_cpu_s > 0.0 && server.cpu_s > 0.0 && server.memory_bytes > 0, "{cost:?}");
+        assert!(cost.client_cpu_s <= cost.wall_s, "one thread: {cost:?}");
+        assert!(Meter::begin(&[]).unwrap().end().unwrap().server.is_none());
+    }
+
+    #[test]
+    fn several_processes_are_summed() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        // It sleeps when its memory is at rest.
+        let mut once = usage(&[child.id()]).unwrap();
+        loop {
+            std::thread::sleep(Duration::from_millis(100));
+            let now = usage(&[child.id()]).unwrap();
+            if now == once && now.memory_bytes > 0 {
+                break;
+            }
+            once = now;
+        }
+        let twice = usage(&[child.id(), child.id()]).unwrap();
+        let descriptors = [&[child.id()][..], &[child.id(); 2]].map(|pids| super::descriptors(pids).unwrap());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(twice, Usage { cpu_s: 2.0 * once.cpu_s, memory_bytes: 2 * once.memory_bytes });
+        assert_eq!(descriptors[1], 2 * descriptors[0]);
     }
 }

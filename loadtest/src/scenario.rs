@@ -7,17 +7,16 @@ pub(crate) mod sends;
 pub(crate) mod steady;
 pub(crate) mod storm;
 
+use crate::acks::Acks;
 use crate::engine::{Engine, Load};
 use crate::options::Common;
-use crate::report::say;
+use crate::report::{Report, say};
+use crate::verify::Faults;
 use anyhow::bail;
 use std::time::Duration;
 
 /// How long the server may take for one more handshake before the run is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// How long deliveries may be under way when nothing is sent any more.
-pub(crate) const DRAIN: Duration = Duration::from_secs(10);
 
 /// Between two lines of progress.
 pub(crate) const PROGRESS: Duration = Duration::from_secs(1);
@@ -45,6 +44,28 @@ impl Presence {
         self.errors += 1;
         self.first_error.get_or_insert_with(|| String::from_utf8_lossy(json).into_owned());
     }
+}
+
+/// Reports and demands what every run with messages must show: each acknowledged once, delivered to everybody once
+/// and in order, no errors, nobody lost.
+///
+/// # Errors
+/// Never in practice: what is reported is plain.
+pub(crate) fn judge(
+    report: &mut Report,
+    presence: &Presence,
+    faults: Faults,
+    acks: &Acks,
+) -> anyhow::Result<()> {
+    acks.judge(report);
+    report.set("faults", serde_json::to_value(faults)?);
+    report.set("errors", presence.errors);
+    report.set("first_error", presence.first_error.clone());
+    report.set("sockets_lost", presence.gone.len());
+    report.demand(faults.none(), format!("messages were lost, repeated or reordered: {faults:?}"));
+    report.demand(presence.errors == 0, "the server answered with errors");
+    report.demand(presence.gone.is_empty(), "sockets were lost");
+    Ok(())
 }
 
 /// A load whose sockets are counted.
@@ -96,8 +117,4 @@ pub(crate) fn connect(
 
 pub(crate) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
-}
-
-pub(crate) fn seconds(ns: u64) -> f64 {
-    ns as f64 / 1e9
 }

@@ -2,11 +2,12 @@
 
 use super::{Counted, Presence, connect, is, nanos};
 use crate::engine::{Engine, Happened, Load, Outgoing};
-use crate::options::Common;
-use crate::process;
+use crate::options::{Common, positive};
+use crate::process::{self, Meter};
 use crate::report::{Report, Verdict, say};
 use anyhow::bail;
 use clap::Args;
+use clap::builder::RangedU64ValueParser;
 use std::time::Duration;
 
 const SCENARIO: &str = "idle";
@@ -16,19 +17,19 @@ pub(crate) struct Options {
     #[command(flatten)]
     common: Common,
     /// Connections at the first look
-    #[arg(long, default_value_t = 2_000)]
+    #[arg(long, default_value_t = 2_000, value_parser = positive())]
     from: usize,
     /// Connections at the last look
-    #[arg(long, default_value_t = 15_000)]
+    #[arg(long, default_value_t = 15_000, value_parser = positive())]
     to: usize,
     /// Looks
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = RangedU64ValueParser::<usize>::new().range(2..))]
     steps: usize,
     /// Seconds before each look, for memory to come to rest
     #[arg(long, default_value_t = 3)]
     settle: u64,
     /// Seconds in which the CPU of all connections is measured at the end
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     hold: u64,
     /// Miss (exit 99) above so many bytes of memory for each connection
     #[arg(long)]
@@ -60,10 +61,10 @@ impl Counted for Waiting {
 
 pub(crate) fn run(options: &Options) -> anyhow::Result<Verdict> {
     let common = &options.common;
-    if common.server_pids.is_empty() || options.steps < 2 || options.to <= options.from {
-        bail!("idle needs --server-pid, at least two steps, and --to above --from");
+    if common.server_pids.is_empty() || options.to <= options.from {
+        bail!("idle needs --server-pid, and --to above --from");
     }
-    let mut engine = Engine::new(common, options.to)?;
+    let mut engine = Engine::new(common, options.to, 1)?;
     let mut waiting = Waiting::default();
     let mut looks = Vec::new();
     let mut there = 0;
@@ -76,20 +77,23 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Verdict> {
         say(&format!("{there} connections: {} KiB", memory / 1024));
         looks.push((there as f64, memory as f64));
     }
-    let before = process::usage(&common.server_pids)?.cpu_s;
+    let meter = Meter::begin(&common.server_pids)?;
     rest(&mut engine, &mut waiting, options.hold)?;
-    let cpu_s = process::usage(&common.server_pids)?.cpu_s - before;
-    let cpu_us = cpu_s * 1e6 / (there as f64 * options.hold as f64);
-    let slope = slope(&looks);
+    let cost = meter.end()?;
+    let cpu_s = cost.server.unwrap_or_default().cpu_s;
+    let (cpu_us, slope) = (cpu_s * 1e6 / (there as f64 * cost.wall_s), slope(&looks));
     let mut report = Report::new(SCENARIO);
+    report.set("gateways", common.urls.len());
     report.set("connections", there);
     report.set("looks", serde_json::to_value(&looks)?);
     report.figure("bytes_per_connection", slope);
     report.figure("cpu_us_per_connection_second", cpu_us);
     report.set("sockets_lost", waiting.0.gone.len());
+    cost.report(&mut report);
     report.at_most("bytes_per_connection", slope, options.max_bytes);
     report.at_most("cpu_us_per_connection_second", cpu_us, options.max_cpu_us);
     report.demand(waiting.0.gone.is_empty(), "sockets were lost");
+    report.demand(waiting.0.errors == 0, "the server answered with errors");
     report.finish(common.json.as_deref())
 }
 

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 from conftest import BINARY, ROOT, SECRET, START_SECONDS, Server
@@ -14,10 +15,8 @@ LOADTEST = ROOT / "target" / "debug" / "loadtest"
 SEEDS = {"fanout": (30, 1), "rooms": (20, 5), "sends": (10, 10), "idle": (60, 6), "storm": (55, 10), "hostile": (30, 1)}
 
 
-@pytest.fixture(scope="module")
-def loaded(tmp_path_factory):
+def seeded(data):
     """A server with users and rooms for every scenario."""
-    data = tmp_path_factory.mktemp("loaded")
     environment = {"PATH": os.environ["PATH"], "DEBUG": "true", "SECRET_KEY": SECRET, "DATA_DIR": str(data)}
     for prefix, (users, rooms) in SEEDS.items():
         seed = [BINARY, "seed", "--prefix", prefix, "--users", str(users), "--rooms", str(rooms)]
@@ -25,17 +24,31 @@ def loaded(tmp_path_factory):
     (data / "key").write_text(SECRET)
     server = Server(data)
     server.start()
+    return server
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    server = seeded(tmp_path_factory.mktemp("loaded"))
     yield server
     assert server.stop() == 0
 
 
-def run(server, scenario, *options, target=None):
-    """The exit code and the result of a run."""
-    command = [LOADTEST, scenario, "--target", target or server.listen, "--key-file", server.data / "key"]
-    command += ["--server-pid", server.process.pid, *options]
+def run(server, scenario, *options, gateways=None, also=()):
+    """The exit code and the result of a run against these addresses, counting these processes, too."""
+    command = [LOADTEST, scenario, "--key-file", server.data / "key", *options]
+    for address in gateways or [server.listen]:
+        command += ["--url", f"ws://{address}/ws/chat/"]
+    for process in (server.process, *also):
+        command += ["--server-pid", process.pid]
     done = subprocess.run([*map(str, command)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode in (0, 99), done.stderr
     return done.returncode, json.loads(done.stdout)
+
+
+def anonymous_bytes(pid):
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return int(rollup.split("Anonymous:")[1].split()[0]) * 1024
 
 
 @contextlib.contextmanager
@@ -60,6 +73,8 @@ def faulty(server, *fault):
 
 
 FANOUT = ["--connections", 30, "--rate", 50, "--seconds", 2, "--warmup", 1]
+# 600 messages, 18,000 deliveries: enough for one in 10,000.
+PLANTED = ["--connections", 30, "--rate", 200, "--seconds", 2, "--warmup", 1, "--drain", 2]
 
 
 @pytest.mark.parametrize(
@@ -69,35 +84,93 @@ FANOUT = ["--connections", 30, "--rate", 50, "--seconds", 2, "--warmup", 1]
         ("rooms", ["--rooms", 5, "--members", 4, "--rate", 50, "--seconds", 1, "--warmup", 1], "delivered", 4 * 100),
         ("sends", ["--senders", 10, "--seconds", 1], "senders", 10),
         ("idle", ["--from", 20, "--to", 60, "--settle", 1, "--hold", 1], "connections", 60),
-        ("storm", ["--connections", 50, "--rooms", 10, "--writers", 5, "--seconds", 1], "resets", 0),
+        ("storm", ["--connections", 50, "--rooms", 10, "--writers", 5, "--seconds", 1], "lost_resuming", 0),
     ],
 )
 def test_a_sound_server_passes(loaded, scenario, options, figure, wanted):
     code, result = run(loaded, scenario, *options)
     assert (code, result["missed"], result[figure]) == (0, [], wanted)
+    assert result["client_cpu"] < 0.9 and not result["client_was_the_bottleneck"]
+    if scenario != "idle":
+        assert result["client_cpu"] > 0
+        assert result["acknowledged"] == result["sent"] > 0
 
 
 @pytest.mark.parametrize(
     ("fault", "found"),
     [
-        (["--drop-every", "1000"], {"missing": 4, "duplicates": 0}),
-        (["--repeat-nth", "1000"], {"missing": 0, "duplicates": 1}),
-        (["--swap-nth", "1000"], {"missing": 0, "duplicates": 0}),
+        (["--drop-every", "10000"], {"missing": 1, "duplicates": 0}),
+        (["--repeat-nth", "10000"], {"missing": 0, "duplicates": 1}),
+        (["--swap-nth", "10000"], {"missing": 0, "duplicates": 0}),
     ],
 )
-def test_what_is_lost_repeated_or_swapped_is_reported(loaded, fault, found):
+def test_one_in_10000_lost_repeated_or_swapped_is_reported(loaded, fault, found):
     with faulty(loaded, *fault) as address:
-        code, result = run(loaded, "fanout", *FANOUT, target=address)
+        code, result = run(loaded, "fanout", *PLANTED, gateways=[address])
     assert code == 99
     assert result["faults"] == {**found, "reordered": result["faults"]["reordered"]}
     assert result["faults"]["reordered"] > 0, "the chain of prev tells each of them, too"
+    assert result["acknowledgements_lost"] == 0
 
 
-def test_a_stall_is_in_the_latencies(loaded):
+# The 1,000th is sent in the warm-up, the 10,000th when it is over.
+@pytest.mark.parametrize("nth", ["1000", "10000"])
+def test_a_stall_is_reported_by_every_run(loaded, nth):
+    with faulty(loaded, "--stall-nth", nth) as address:
+        code, result = run(loaded, "fanout", *PLANTED, gateways=[address])
+    assert (code, len(result["missed"])) == (99, 1)
+    assert "slowest_ms" in result["missed"][0] and result["slowest_ms"] > 1_900
+
+
+def test_a_stall_is_in_the_percentiles(loaded):
     with faulty(loaded, "--stall-nth", "2000") as address:
-        code, result = run(loaded, "fanout", *FANOUT, "--max-p99-ms", 1_500, target=address)
+        code, result = run(loaded, "fanout", *FANOUT, "--max-latency-ms", 10_000, "--max-p99-ms", 1_500, gateways=[address])
     assert (code, len(result["missed"])) == (99, 1)
     assert result["latency_ms"]["p99"] > 1_500, "open loop: what waited counts from when it was due"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "options"),
+    [
+        ("fanout", FANOUT),
+        ("sends", ["--senders", 10, "--seconds", 1]),
+        ("storm", ["--connections", 50, "--rooms", 10, "--writers", 5, "--seconds", 1]),
+    ],
+)
+def test_a_lost_acknowledgement_is_reported(loaded, scenario, options):
+    with faulty(loaded, "--drop-ack-nth", "50") as address:
+        code, result = run(loaded, scenario, *options, "--drain", 1, gateways=[address])
+    assert (code, len(result["missed"])) == (99, 1)
+    assert (result["acknowledgements_lost"], result["acknowledged"]) == (1, result["sent"] - 1)
+
+
+def test_several_gateways_share_the_members_of_a_room(loaded):
+    with faulty(loaded, "--drop-every", "1000") as address:
+        code, result = run(loaded, "fanout", *FANOUT, "--drain", 1, gateways=[loaded.listen, address])
+    assert (code, result["gateways"]) == (99, 2)
+    assert result["delivered_across_gateways"] == pytest.approx(15 * 150, abs=2)
+    assert result["faults"]["missing"] == 2, "2,250 of 4,500 deliveries went through the second"
+
+
+def test_a_message_that_stays_at_its_gateway_is_missed_at_the_other(loaded, tmp_path):
+    other = seeded(tmp_path)
+    try:
+        gateways = [loaded.listen, other.listen]
+        code, result = run(loaded, "fanout", *FANOUT, "--drain", 1, gateways=gateways, also=[other.process])
+        memory = [anonymous_bytes(server.process.pid) for server in (loaded, other)]
+    finally:
+        other.stop()
+    assert (code, result["delivered_across_gateways"]) == (99, 0)
+    assert result["faults"]["missing"] == 15 * 150
+    assert result["acknowledgements_lost"] == 0, "each gateway took what it was sent"
+    assert result["server_memory_bytes"] == pytest.approx(sum(memory), abs=min(memory) / 2), "both are counted"
+
+
+def test_who_resumes_comes_to_another_gateway(loaded):
+    options = ["--connections", 50, "--rooms", 10, "--writers", 5, "--seconds", 1]
+    with faulty(loaded, "--drop-ack-nth", "1000000") as address:
+        code, result = run(loaded, "storm", *options, gateways=[loaded.listen, address])
+    assert (code, result["missed"], result["gateways"], result["back"]) == (0, [], 2, 50)
 
 
 def test_attackers_end_and_honest_people_go_on(loaded):
@@ -106,10 +179,10 @@ def test_attackers_end_and_honest_people_go_on(loaded):
     assert (code, result["missed"], result["attackers_left"]) == (0, [], 0)
     kinds = ("unmasked", "fragments", "pings", "slow_header")
     assert [result[f"ended_{kind}"] for kind in kinds] == [10] * 4
+    assert result["client_cpu"] > 0 and result["attackers_cpu"] > 0
 
 
-def test_load_stays_on_this_machine(tmp_path):
-    (tmp_path / "key").write_text(SECRET)
-    command = [LOADTEST, "fanout", "--target", "192.0.2.1:8000", "--key-file", tmp_path / "key"]
+def test_load_stays_on_this_machine():
+    command = [LOADTEST, "fanout", "--url", "ws://192.0.2.1:8000/ws/chat/"]
     done = subprocess.run([*map(str, command)], stderr=subprocess.PIPE, text=True, check=False)
-    assert done.returncode == 1 and "127.0.0.0/8" in done.stderr
+    assert done.returncode == 2 and "127.0.0.0/8" in done.stderr

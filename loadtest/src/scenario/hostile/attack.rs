@@ -104,11 +104,13 @@ impl Attack {
     /// # Errors
     /// When the tokens or the thread cannot be made.
     pub(super) fn start(options: &Options) -> anyhow::Result<Self> {
-        let target = options.common.target()?;
+        let gateways = options.common.gateways(1);
         let signer = options.common.signer()?;
         let mut attackers = Vec::new();
         for n in 0..options.attackers {
-            let token = signer.token(&options.common.user(SCENARIO, options.connections + n))?;
+            let user = options.connections + n;
+            let (token, target) =
+                (signer.token(&options.common.user(SCENARIO, user))?, gateways.target(user, false));
             for kind in Kind::ALL {
                 let request = target.handshake(&token, false);
                 let state = State::Waits(attackers.len() / CONNECTS);
