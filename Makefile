@@ -28,7 +28,7 @@ test: setup-test web check-rust check-web test-rust autobahn instructions test-w
 	@echo "make test: every suite passed"
 
 setup-test:
-	deploy/tools/setup.sh chromium cargo-deny python strace valgrind
+	deploy/tools/setup.sh chromium cargo-deny python strace valgrind nats
 
 check-rust:
 	cargo fmt --all --check

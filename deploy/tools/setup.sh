@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Installs what the tests need and a fresh machine lacks, pinned, into .tools/ (Debian's packages: into the
-# system). Run again it only looks. Usage: deploy/tools/setup.sh [chromium] [strace] [valgrind] [cargo-deny] [python]
+# system). Run again it only looks. Usage: deploy/tools/setup.sh [chromium] [strace] [valgrind] [cargo-deny] [python] [nats]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 CARGO_DENY=0.20.2
+NATS_SERVER=v2.15.2
+NATS_CLI=v0.5.1
 TOOLS=$PWD/.tools
 mkdir -p "$TOOLS/bin"
 
@@ -60,9 +62,24 @@ python() {
     cp "$wanted" "$stamp"
 }
 
+# go_tool PACKAGE VERSION COMMAND: built from the module proxy into .tools/bin, unless it is there in this version.
+go_tool() {
+    local stamp="$TOOLS/$3.version"
+    [ -x "$TOOLS/bin/$3" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$2" ] && return
+    command -v go >/dev/null || fail "go is missing: it builds $3"
+    say "installing $3 $2"
+    GOBIN="$TOOLS/bin" go install "$1@$2"
+    printf %s "$2" >"$stamp"
+}
+
+nats() {
+    go_tool github.com/nats-io/nats-server/v2 "$NATS_SERVER" nats-server
+    go_tool github.com/nats-io/natscli/nats "$NATS_CLI" nats
+}
+
 for what in "$@"; do
     case $what in
-        chromium | strace | valgrind | python) "$what" ;;
+        chromium | strace | valgrind | python | nats) "$what" ;;
         cargo-deny) cargo_deny ;;
         *) fail "unknown part: $what" ;;
     esac

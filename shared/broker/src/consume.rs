@@ -2,6 +2,7 @@
 
 use crate::embedded::EmbeddedConsumer;
 use crate::log::Entry;
+use crate::nats::NatsConsumer;
 use protocol::ids::Epoch;
 use std::fmt;
 use std::time::Duration;
@@ -67,10 +68,12 @@ pub enum ConsumeError {
 pub enum Consumer {
     /// Of the embedded broker.
     Embedded(EmbeddedConsumer),
+    /// Of the broker on NATS.
+    Nats(Box<NatsConsumer>),
 }
 
 impl Consumer {
-    /// Takes up to `max` entries that no other member has, in log order; waits up to `wait` for the first.
+    /// Takes up to `max` entries that no other member has, in the order of each shard's log; waits up to `wait` for the first.
     ///
     /// # Errors
     /// [`ConsumeError`] when the log cannot be read or the broker stops.
@@ -80,6 +83,7 @@ impl Consumer {
     pub async fn fetch(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, ConsumeError> {
         match self {
             Self::Embedded(consumer) => consumer.fetch(max, wait).await,
+            Self::Nats(consumer) => consumer.fetch(max, wait).await,
         }
     }
 
@@ -88,6 +92,7 @@ impl Consumer {
     pub async fn ack(&mut self, ids: &[DeliveryId]) {
         match self {
             Self::Embedded(consumer) => consumer.ack(ids),
+            Self::Nats(consumer) => consumer.ack(ids).await,
         }
     }
 }

@@ -11,6 +11,7 @@ mod embedded;
 mod live;
 mod log;
 mod metrics;
+mod nats;
 mod request;
 
 pub use append::{Append, AppendError, Appended};
@@ -20,6 +21,9 @@ pub use embedded::{
 };
 pub use live::{LiveEvent, PublishError, SubscribeError, Subscriber, SubscriptionControl};
 pub use log::{Entry, LogPage, ReadError, ReadLimit};
+pub use nats::{
+    Nats, NatsConsumer, NatsControl, NatsOptions, NatsServer, NatsSubscriber, OpenError as NatsOpenError,
+};
 pub use request::{ReplyHandle, Request, RequestError, ServeError, Server};
 
 use bytes::Bytes;
@@ -32,6 +36,8 @@ use std::time::Duration;
 pub enum Broker {
     /// In this process, durable on its disk.
     Embedded(Embedded),
+    /// NATS with JetStream.
+    Nats(Nats),
 }
 
 impl Broker {
@@ -45,6 +51,7 @@ impl Broker {
     pub async fn append(&self, append: Append) -> Result<Appended, AppendError> {
         match self {
             Self::Embedded(embedded) => embedded.append(append).await,
+            Self::Nats(nats) => nats.append(append).await,
         }
     }
 
@@ -55,13 +62,15 @@ impl Broker {
     pub async fn head(&self, channel: &ChannelId) -> Result<Position, ReadError> {
         match self {
             Self::Embedded(embedded) => Ok(embedded.head(channel)),
+            Self::Nats(nats) => nats.head(channel).await,
         }
     }
 
     /// Returns the name of the running log's life in a shard.
-    pub fn epoch(&self, _shard: Shard) -> Epoch {
+    pub fn epoch(&self, shard: Shard) -> Epoch {
         match self {
             Self::Embedded(embedded) => embedded.epoch(),
+            Self::Nats(nats) => nats.epoch(shard),
         }
     }
 
@@ -77,6 +86,7 @@ impl Broker {
     ) -> Result<LogPage, ReadError> {
         match self {
             Self::Embedded(embedded) => embedded.read(channel, after, limit).await,
+            Self::Nats(nats) => nats.read(channel, after, limit).await,
         }
     }
 
@@ -87,6 +97,7 @@ impl Broker {
     pub async fn subscriber(&self) -> Result<(SubscriptionControl, Subscriber), SubscribeError> {
         match self {
             Self::Embedded(embedded) => embedded.subscriber(),
+            Self::Nats(nats) => nats.subscriber(),
         }
     }
 
@@ -98,6 +109,7 @@ impl Broker {
     pub async fn publish(&self, channel: &ChannelId, payload: Bytes) -> Result<(), PublishError> {
         match self {
             Self::Embedded(embedded) => embedded.publish(channel, payload),
+            Self::Nats(nats) => nats.publish(channel, payload).await,
         }
     }
 
@@ -108,6 +120,7 @@ impl Broker {
     pub async fn consume(&self, group: Group) -> Result<Consumer, ConsumeError> {
         match self {
             Self::Embedded(embedded) => embedded.consume(group),
+            Self::Nats(nats) => nats.consume(group).await,
         }
     }
 
@@ -126,6 +139,7 @@ impl Broker {
     ) -> Result<Bytes, RequestError> {
         match self {
             Self::Embedded(embedded) => embedded.request(subject, payload, deadline).await,
+            Self::Nats(nats) => nats.request(subject, payload, deadline).await,
         }
     }
 
@@ -136,6 +150,7 @@ impl Broker {
     pub async fn serve(&self, subject: RequestSubject) -> Result<Server, ServeError> {
         match self {
             Self::Embedded(embedded) => embedded.serve(subject),
+            Self::Nats(nats) => nats.serve(subject).await,
         }
     }
 
@@ -143,6 +158,7 @@ impl Broker {
     pub async fn drain(&self) {
         match self {
             Self::Embedded(embedded) => embedded.drain().await,
+            Self::Nats(nats) => nats.drain().await,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! At most once: a queue that is full drops the newest and says `Lost`, and the subscriber reads the log.
 
 use crate::embedded::{EmbeddedControl, EmbeddedSubscriber};
+use crate::nats::{NatsControl, NatsSubscriber};
 use bytes::Bytes;
 use protocol::ids::{ChannelId, Position, Seq};
 use protocol::subjects::Slot;
@@ -53,6 +54,8 @@ pub enum PublishError {
 pub enum SubscriptionControl {
     /// Of the embedded broker.
     Embedded(EmbeddedControl),
+    /// Of the broker on NATS.
+    Nats(NatsControl),
 }
 
 impl SubscriptionControl {
@@ -60,6 +63,7 @@ impl SubscriptionControl {
     pub async fn add(&self, slot: Slot) {
         match self {
             Self::Embedded(control) => control.add(slot),
+            Self::Nats(control) => control.add(slot).await,
         }
     }
 
@@ -67,14 +71,17 @@ impl SubscriptionControl {
     pub async fn remove(&self, slot: Slot) {
         match self {
             Self::Embedded(control) => control.remove(slot),
+            Self::Nats(control) => control.remove(slot),
         }
     }
 }
 
-/// Where the events of a subscription arrive, in seq order for each shard.
+/// Where the events of a subscription arrive, in seq order for each channel.
 pub enum Subscriber {
     /// Of the embedded broker.
     Embedded(EmbeddedSubscriber),
+    /// Of the broker on NATS.
+    Nats(Box<NatsSubscriber>),
 }
 
 impl Subscriber {
@@ -82,6 +89,7 @@ impl Subscriber {
     pub async fn next(&mut self) -> Option<LiveEvent> {
         match self {
             Self::Embedded(subscriber) => subscriber.next().await,
+            Self::Nats(subscriber) => subscriber.next().await,
         }
     }
 
@@ -89,6 +97,7 @@ impl Subscriber {
     pub fn try_next(&mut self) -> Option<LiveEvent> {
         match self {
             Self::Embedded(subscriber) => subscriber.try_next(),
+            Self::Nats(subscriber) => subscriber.try_next(),
         }
     }
 }

@@ -14,3 +14,9 @@ pub(crate) const COMMITS_FAILED: &str = "broker_commits_failed_total";
 pub(crate) const LIVE_DROPPED: &str = "broker_live_dropped_total";
 /// Ephemeral events dropped because a subscriber's queue was full.
 pub(crate) const EPHEMERAL_DROPPED: &str = "broker_ephemeral_dropped_total";
+/// Connections made to NATS.
+pub(crate) const CONNECTS: &str = "broker_connects_total";
+/// Appends that were sent once more, because no final answer came.
+pub(crate) const APPENDS_AGAIN: &str = "broker_appends_again_total";
+/// Answers dropped because too many waited for the connection.
+pub(crate) const REPLIES_DROPPED: &str = "broker_replies_dropped_total";

@@ -1,6 +1,7 @@
 //! Requests and answers between processes, by subject; servers of one subject share its requests.
 
 use crate::embedded::EmbeddedServer;
+use crate::nats::{NatsReply, NatsServer};
 use bytes::Bytes;
 use protocol::codes::ErrorCode;
 use tokio::sync::oneshot;
@@ -54,13 +55,40 @@ pub struct Request {
 
 /// Answers one request; dropping it tells the asker that nobody will.
 #[derive(Debug)]
-pub struct ReplyHandle(pub(crate) oneshot::Sender<Bytes>);
+pub struct ReplyHandle(Reply);
+
+#[derive(Debug)]
+enum Reply {
+    Embedded(oneshot::Sender<Bytes>),
+    Nats(NatsReply),
+}
 
 impl ReplyHandle {
+    pub(crate) fn from_embedded(reply: oneshot::Sender<Bytes>) -> Self {
+        Self(Reply::Embedded(reply))
+    }
+
+    pub(crate) fn from_nats(reply: NatsReply) -> Self {
+        Self(Reply::Nats(reply))
+    }
+
     /// Answers. An asker that has gone away is no fault of the server's.
     pub fn send(self, answer: Bytes) {
-        if self.0.send(answer).is_err() {
-            tracing::debug!("an answer came after its asker had gone");
+        match self.0 {
+            Reply::Embedded(reply) => {
+                if reply.send(answer).is_err() {
+                    tracing::debug!("an answer came after its asker had gone");
+                }
+            }
+            Reply::Nats(reply) => reply.send(answer),
+        }
+    }
+
+    /// Whether nobody waits for the answer any more.
+    pub fn is_abandoned(&self) -> bool {
+        match &self.0 {
+            Reply::Embedded(reply) => reply.is_closed(),
+            Reply::Nats(reply) => reply.is_abandoned(),
         }
     }
 }
@@ -69,6 +97,8 @@ impl ReplyHandle {
 pub enum Server {
     /// Of the embedded broker.
     Embedded(EmbeddedServer),
+    /// Of the broker on NATS.
+    Nats(NatsServer),
 }
 
 impl Server {
@@ -76,6 +106,7 @@ impl Server {
     pub async fn next(&mut self) -> Option<Request> {
         match self {
             Self::Embedded(server) => server.next().await,
+            Self::Nats(server) => server.next().await,
         }
     }
 }

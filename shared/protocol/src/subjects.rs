@@ -2,6 +2,8 @@
 //!
 //! "Shard" divides the log, "slot" divides subjects within a shard. Only this module makes subjects.
 
+pub mod nats;
+
 use crate::ids::ChannelId;
 use std::fmt;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};

@@ -50,7 +50,7 @@ impl Subjects {
             return Err(RequestError::NoResponders);
         }
         let (reply, answer) = oneshot::channel();
-        let request = Request { payload, reply: ReplyHandle(reply) };
+        let request = Request { payload, reply: ReplyHandle::from_embedded(reply) };
         subject.requests.try_send(request).map_err(|error| match error {
             TrySendError::Full(_) => RequestError::Full,
             TrySendError::Closed(_) => RequestError::Closed,

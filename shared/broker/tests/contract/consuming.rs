@@ -2,6 +2,7 @@
 
 use crate::world::{DEADLINE, Wishes, World, append, channel, in_time, text};
 use broker::{Broker, Consumer, Delivery, Group};
+use protocol::subjects::Slot;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -18,9 +19,13 @@ const fn named(name: &'static str) -> Group {
 /// Long enough for entries that are there, short enough to find that there are none.
 const WAIT: Duration = Duration::from_millis(100);
 
+/// Fills three channels of one shard: the order of the log is that of a shard.
 async fn filled(broker: &Broker, entries: usize) {
+    let home = Slot::of(&channel("general")).shard;
+    let channels = (0..).map(|n| channel(&format!("c{n}"))).filter(|other| Slot::of(other).shard == home);
+    let channels: Vec<_> = channels.take(3).collect();
     for n in 0..entries {
-        append(broker, &channel(&format!("c{}", n % 3)), &n.to_string()).await;
+        append(broker, &channels[n % 3], &n.to_string()).await;
     }
 }
 

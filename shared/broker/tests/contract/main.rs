@@ -8,19 +8,30 @@
 
 mod consuming;
 mod duplicates;
+mod embedded;
 mod live;
 mod log;
+mod nats;
 mod requests;
 mod world;
 
 /// Runs each behaviour on each adapter.
 macro_rules! contract {
     ($($module:ident { $($behaviour:ident,)* })*) => {
-        mod embedded {
+        mod on_embedded {
             $(mod $module {
                 $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $behaviour() {
-                    crate::$module::$behaviour(&crate::world::Embedded::new()).await;
+                    crate::$module::$behaviour(&crate::embedded::Embedded::new()).await;
+                })*
+            })*
+        }
+
+        mod on_nats {
+            $(mod $module {
+                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $behaviour() {
+                    crate::$module::$behaviour(&crate::nats::Nats::new()).await;
                 })*
             })*
         }

@@ -5,10 +5,7 @@ use bytes::Bytes;
 use protocol::ids::{ChannelId, Position, Seq};
 use protocol::subjects::Slot;
 use std::future::Future;
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tempfile::TempDir;
 
 /// How long anything may take before the test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -47,43 +44,6 @@ pub(crate) trait World: Sync {
 
     /// An abrupt end, after which nothing more is written, and a start.
     fn crash(&self, broker: Broker) -> impl Future<Output = Broker> + Send;
-}
-
-/// The embedded broker's folder, a new one after each crash.
-pub(crate) struct Embedded {
-    root: TempDir,
-    crashes: AtomicUsize,
-}
-
-impl Embedded {
-    pub(crate) fn new() -> Self {
-        Self { root: tempfile::tempdir().unwrap(), crashes: AtomicUsize::new(0) }
-    }
-
-    fn folder(&self) -> PathBuf {
-        self.root.path().join(self.crashes.load(Ordering::SeqCst).to_string())
-    }
-}
-
-impl World for Embedded {
-    async fn open_with(&self, wishes: Wishes) -> Broker {
-        let Wishes { dedup_window, ack_wait, live_queue } = wishes;
-        let options = Options { dedup_window, ack_wait, live_queue };
-        Broker::Embedded(broker::Embedded::open(&self.folder(), options).unwrap())
-    }
-
-    /// Goes on with what the files held at one moment, as a dead process leaves them. The database comes first:
-    /// nothing moves into it from the WAL before that has a thousand pages, which no behaviour writes.
-    async fn crash(&self, broker: Broker) -> Broker {
-        let before = self.folder();
-        self.crashes.fetch_add(1, Ordering::SeqCst);
-        std::fs::create_dir(self.folder()).unwrap();
-        for file in ["log.db", "log.db-wal"] {
-            std::fs::copy(before.join(file), self.folder().join(file)).unwrap();
-        }
-        drop(broker);
-        self.open().await
-    }
 }
 
 pub(crate) fn channel(name: &str) -> ChannelId {

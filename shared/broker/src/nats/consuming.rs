@@ -1,0 +1,289 @@
+//! Groups that share the log: one durable pull consumer for each shard and group.
+
+use super::link::{Link, Outgoing, stops};
+use super::requests::Replier;
+use super::streams::Streams;
+use crate::consume::{ConsumeError, Delivery, DeliveryId, Group};
+use crate::log::Entry;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
+use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
+use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt};
+use protocol::subjects::{SHARDS, Shard, Slot, nats};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+/// Entries that one group may have unacknowledged in a shard. Reliability page.
+const UNACKNOWLEDGED_MAX: i64 = 1_000;
+
+/// How long the server may take to answer a pull that does not wait.
+const PULL: Duration = Duration::from_secs(2);
+
+/// After the first entry that was waited for: so long may its company take.
+const COMPANY: Duration = Duration::from_millis(10);
+
+/// The server refuses to keep a pull for less.
+const EXPIRES_MIN: Duration = Duration::from_millis(10);
+
+/// One member of a group. Its pulls are answered in one inbox: an entry comes under its own subject, a status
+/// under that of its pull.
+pub struct NatsConsumer {
+    link: Link,
+    replier: Replier,
+    streams: Arc<Streams>,
+    group: Group,
+    prefix: String,
+    inbox: Subscriber,
+    /// Numbers the rounds of pulls, so that a late status is nobody's.
+    round: u64,
+    /// Until when the pulls of a fetch that waited are kept.
+    standing_until: Instant,
+    /// Where each unacknowledged entry is acknowledged.
+    held: HashMap<DeliveryId, String>,
+    ids: i64,
+    /// The shard that comes first in the next round, so that a busy one does not starve the others.
+    first: u16,
+    stopped: watch::Receiver<bool>,
+}
+
+/// Makes the group's consumers where they are missing.
+pub(super) async fn ensure(streams: &Streams, group: Group, ack_wait: Duration) -> Result<(), ConsumeError> {
+    for shard in (0..SHARDS).map(Shard) {
+        let config = pull::Config {
+            durable_name: Some(group.to_string()),
+            ack_policy: AckPolicy::Explicit,
+            deliver_policy: DeliverPolicy::All,
+            ack_wait,
+            max_deliver: -1,
+            max_ack_pending: UNACKNOWLEDGED_MAX,
+            // A pull for each member and a few that were given up.
+            max_waiting: 512,
+            ..pull::Config::default()
+        };
+        let made = streams.context().create_consumer_on_stream(config, nats::stream(shard)).await;
+        made.map_err(|error| ConsumeError::Failed(format!("{} on {}: {error}", group, nats::stream(shard))))?;
+    }
+    Ok(())
+}
+
+impl NatsConsumer {
+    pub(super) async fn new(
+        link: Link,
+        replier: Replier,
+        streams: Arc<Streams>,
+        group: Group,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<Self, ConsumeError> {
+        let prefix = link.client.new_inbox();
+        let inbox = link.client.subscribe(format!("{prefix}.*")).await.map_err(|_| ConsumeError::Closed)?;
+        Ok(Self {
+            link,
+            replier,
+            streams,
+            group,
+            prefix,
+            inbox,
+            round: 0,
+            standing_until: Instant::now(),
+            held: HashMap::new(),
+            ids: 0,
+            first: 0,
+            stopped,
+        })
+    }
+
+    pub(crate) async fn fetch(&mut self, max: usize, wait: Duration) -> Result<Vec<Delivery>, ConsumeError> {
+        let deadline = Instant::now() + wait;
+        // What members that left gave back is given back before anybody looks.
+        self.replier.flush().await;
+        let mut found = self.left_over(max);
+        self.collect(max, &mut found).await?;
+        while found.is_empty() {
+            if *self.stopped.borrow() {
+                return Err(ConsumeError::Closed);
+            }
+            if !self.wait(deadline, &mut found).await? {
+                return Ok(found);
+            }
+            if !found.is_empty() {
+                tokio::time::sleep(COMPANY).await;
+                found.extend(self.left_over(max - found.len()));
+                self.collect(max, &mut found).await?;
+            }
+        }
+        // Redeliveries come in their own order; within each shard it is that of the log.
+        found.sort_by_key(|delivery| delivery.entry.seq);
+        Ok(found)
+    }
+
+    /// Takes what came for pulls of an earlier fetch.
+    fn left_over(&mut self, max: usize) -> Vec<Delivery> {
+        let mut found = Vec::new();
+        while found.len() < max {
+            let Some(Some(message)) = self.inbox.next().now_or_never() else { break };
+            found.extend(self.delivery(&message));
+        }
+        found
+    }
+
+    /// Takes what is there now, in rounds over the shards, until nothing is left or `max` is reached.
+    async fn collect(&mut self, max: usize, found: &mut Vec<Delivery>) -> Result<(), ConsumeError> {
+        let mut shards: Vec<u16> = (0..SHARDS).map(|n| (self.first + n) % SHARDS).collect();
+        self.first = (self.first + 1) % SHARDS;
+        while found.len() < max && !shards.is_empty() {
+            let asked = shared_out(max - found.len(), &shards);
+            let mut left = self.pull(&asked, found).await?;
+            // A shard that gave less than it was asked for has no more.
+            left.retain(|_, left| *left == 0);
+            shards.retain(|shard| left.contains_key(shard) || !asked.iter().any(|(asked, _)| asked == shard));
+        }
+        Ok(())
+    }
+
+    /// Pulls without waiting; returns how much of what it asked for each shard did not have.
+    async fn pull(
+        &mut self,
+        asked: &[(u16, usize)],
+        found: &mut Vec<Delivery>,
+    ) -> Result<HashMap<u16, usize>, ConsumeError> {
+        let deadline = Instant::now() + PULL;
+        self.round += 1;
+        for (shard, batch) in asked {
+            let pull = serde_json::json!({ "batch": batch, "no_wait": true });
+            self.send(Shard(*shard), &pull, deadline).await?;
+        }
+        let mut left: HashMap<u16, usize> = asked.iter().copied().collect();
+        let mut open = asked.len();
+        while open > 0 {
+            let Ok(Some(message)) = timeout_at(deadline, self.inbox.next()).await else {
+                // What came is this member's already.
+                let nothing = || Err(ConsumeError::Failed("a pull was not answered".to_owned()));
+                return if found.is_empty() { nothing() } else { Ok(left) };
+            };
+            if message.status.is_some_and(|status| status != StatusCode::OK) {
+                // 404 and 408 end a pull that got less than it asked for.
+                open -= usize::from(message.subject.ends_with(&format!("-{}", self.round)));
+                continue;
+            }
+            let shard = shard_of(&message);
+            found.extend(self.delivery(&message));
+            // An entry that an earlier pull waited for comes here as well: then one more comes than was asked for.
+            if let Some(left) = shard.and_then(|shard| left.get_mut(&shard)).filter(|left| **left > 0) {
+                *left -= 1;
+                open -= usize::from(*left == 0);
+            }
+        }
+        Ok(left)
+    }
+
+    /// Waits for the first entry of any shard; returns whether there is time left.
+    async fn wait(&mut self, deadline: Instant, found: &mut Vec<Delivery>) -> Result<bool, ConsumeError> {
+        let now = Instant::now();
+        if now >= deadline {
+            return Ok(false);
+        }
+        if now >= self.standing_until {
+            let expires = (deadline - now).max(EXPIRES_MIN);
+            self.round += 1;
+            for shard in (0..SHARDS).map(Shard) {
+                let nanos = u64::try_from(expires.as_nanos()).unwrap_or(u64::MAX);
+                self.send(shard, &serde_json::json!({ "batch": 1, "expires": nanos }), deadline).await?;
+            }
+            self.standing_until = now + expires;
+        }
+        // Cancel safe: a queue and a watched value.
+        let message = tokio::select! {
+            message = timeout_at(deadline, self.inbox.next()) => message,
+            () = stops(&mut self.stopped) => return Err(ConsumeError::Closed),
+        };
+        match message {
+            Ok(Some(message)) => found.extend(self.delivery(&message)),
+            Ok(None) => return Err(ConsumeError::Closed),
+            Err(_elapsed) => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    async fn send(
+        &self,
+        shard: Shard,
+        pull: &serde_json::Value,
+        deadline: Instant,
+    ) -> Result<(), ConsumeError> {
+        let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", nats::stream(shard), self.group);
+        let reply = format!("{}.{}-{}", self.prefix, shard.0, self.round);
+        let message = Outgoing { subject, headers: HeaderMap::new(), payload: Bytes::from(pull.to_string()) };
+        match timeout_at(deadline, self.link.send(message, reply)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(ConsumeError::Closed),
+            Err(_) => Err(ConsumeError::Failed("the connection takes nothing".to_owned())),
+        }
+    }
+
+    /// Reads a delivery and keeps where it is acknowledged; probes are acknowledged at once.
+    fn delivery(&mut self, message: &Message) -> Option<Delivery> {
+        if message.status.is_some_and(|status| status != StatusCode::OK) {
+            return None;
+        }
+        let reply = message.reply.as_ref()?.to_string();
+        let info = Place::of(&reply)?;
+        let Some(channel) = nats::channel_of(&message.subject) else {
+            self.replier.send(reply, HeaderMap::new(), Bytes::from_static(b"+ACK"));
+            return None;
+        };
+        self.ids += 1;
+        let id = DeliveryId(self.ids);
+        self.held.insert(id, reply);
+        let epoch = self.streams.epoch(Slot::of(&channel).shard);
+        let entry = Entry { channel, seq: info.seq, envelope: message.payload.clone() };
+        Some(Delivery { id, epoch, entry, attempts: info.attempts })
+    }
+
+    pub(crate) async fn ack(&mut self, ids: &[DeliveryId]) {
+        for id in ids {
+            if let Some(subject) = self.held.remove(id) {
+                // A closed connection acknowledges nothing: the entries come again.
+                let _closed = self.link.client.publish(subject, Bytes::from_static(b"+ACK")).await;
+            }
+        }
+    }
+}
+
+impl Drop for NatsConsumer {
+    fn drop(&mut self) {
+        // What came and was not looked at is kept with the rest, and given back with it.
+        self.left_over(usize::MAX);
+        for (_, subject) in self.held.drain() {
+            self.replier.send(subject, HeaderMap::new(), Bytes::from_static(b"-NAK"));
+        }
+    }
+}
+
+/// Divides what may come over the shards; the first ones get what does not divide.
+fn shared_out(room: usize, shards: &[u16]) -> Vec<(u16, usize)> {
+    let (share, extra) = (room / shards.len(), room % shards.len());
+    let asked = shards.iter().enumerate().map(|(n, shard)| (*shard, share + usize::from(n < extra)));
+    asked.filter(|(_, count)| *count > 0).collect()
+}
+
+fn shard_of(message: &Message) -> Option<u16> {
+    message.subject.split('.').nth(2)?.parse().ok().filter(|shard| *shard < SHARDS)
+}
+
+/// What the subject of an acknowledgement says of its message.
+struct Place {
+    attempts: u32,
+    seq: u64,
+}
+
+impl Place {
+    /// Reads `$JS.ACK.stream.consumer.delivered.seq.…`, or the longer form with domain and account before the stream.
+    fn of(reply: &str) -> Option<Self> {
+        let tokens: Vec<&str> = reply.split('.').collect();
+        let at = if tokens.len() >= 11 { 6 } else { 4 };
+        Some(Self { attempts: tokens.get(at)?.parse().ok()?, seq: tokens.get(at + 1)?.parse().ok()? })
+    }
+}

@@ -1,0 +1,235 @@
+//! The broker on NATS: a JetStream stream for each shard of the log, core subjects for everything else.
+//!
+//! What it may lose: nothing that was acknowledged, as far as the servers keep their word. A single server keeps
+//! it with `sync_interval: always`; with its default it syncs every two minutes, and a power cut takes what was
+//! acknowledged since. A cluster with three copies keeps it while two of them live. Live copies and what passes
+//! are at most once: a subscriber is told `Lost`, and digests of the heads tell the rest. Requests die with
+//! either process. Positions of one channel rise; consumers get each shard in its order.
+//! The reliability page has the measurements behind each number here.
+
+mod append;
+mod connect;
+mod consuming;
+mod link;
+mod live;
+mod options;
+mod probe;
+mod requests;
+mod streams;
+mod window;
+
+pub use consuming::NatsConsumer;
+pub use live::{NatsControl, NatsSubscriber};
+pub use options::NatsOptions;
+pub(crate) use requests::NatsReply;
+pub use requests::NatsServer;
+
+use crate::append::{Append, AppendError, Appended};
+use crate::consume::{ConsumeError, Consumer, Group};
+use crate::live::{PublishError, SubscribeError, Subscriber, SubscriptionControl};
+use crate::log::{LogPage, ReadError, ReadLimit};
+use crate::request::{RequestError, ServeError, Server};
+use append::Publisher;
+use bytes::Bytes;
+use link::{Link, Signals};
+use live::{Lost, NatsSubscriber as LiveSubscriber};
+use probe::Probing;
+use protocol::ids::{ChannelId, Epoch, Position, Seq};
+use protocol::subjects::{RequestSubject, Shard, nats};
+use requests::Replier;
+use runtime::shutdown::Shutdown;
+use std::sync::Arc;
+use std::time::Duration;
+use streams::Streams;
+use tokio::sync::watch;
+use window::Windows;
+
+/// How long a drain waits for appends in flight. Reliability page: an attempt takes up to 2 s.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Why NATS cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// An address that is none, or a file that cannot be read.
+    #[error("NATS is configured wrong: {0}")]
+    Options(String),
+    /// No server answers.
+    #[error("no NATS server answers at {url}")]
+    Connect {
+        /// What was tried, without a password.
+        url: String,
+        /// What the client library says.
+        source: async_nats::ConnectError,
+    },
+    /// The server loses interest of subscribers, or lacks what the log needs.
+    #[error("nats-server {found} is too old: this needs 2.12.10, or 2.14.2 and later")]
+    TooOld {
+        /// What it says of itself.
+        found: String,
+    },
+    /// The server was started without JetStream.
+    #[error("the NATS server has no JetStream: start it with a `jetstream` block or `-js`")]
+    NoJetStream,
+    /// A stream can be neither made nor looked at.
+    #[error("stream {name} cannot be used: {source}")]
+    Stream {
+        /// Its name.
+        name: String,
+        /// What the server says.
+        source: async_nats::Error,
+    },
+    /// A stream of that name is not the log.
+    #[error("stream {name} is not a log of this product: its {what} is another")]
+    Foreign {
+        /// Its name.
+        name: String,
+        /// What differs.
+        what: &'static str,
+    },
+    /// The connection ended while it was set up.
+    #[error("the connection to NATS ended at once")]
+    Ended,
+}
+
+/// The broker on NATS; cheap to clone.
+#[derive(Clone)]
+pub struct Nats(Arc<Inner>);
+
+struct Inner {
+    link: Link,
+    streams: Arc<Streams>,
+    publisher: Publisher,
+    replier: Replier,
+    options: NatsOptions,
+    /// Counts the times after which subscribers compare what they heard with the log.
+    probed: watch::Sender<u64>,
+    /// Turns true once: everything ends.
+    stopped: watch::Sender<bool>,
+    shutdown: Shutdown,
+}
+
+impl Nats {
+    /// Connects, checks the server, makes the streams that are missing.
+    ///
+    /// # Errors
+    /// [`OpenError`] when no server answers, or the one that does cannot carry the log.
+    pub async fn connect(options: NatsOptions, shutdown: &Shutdown) -> Result<Self, OpenError> {
+        let signals = Arc::new(Signals::new());
+        let client = connect::connect(&options, signals.clone()).await?;
+        let (link, inbox) = Link::open(client, signals).await.map_err(|_| OpenError::Ended)?;
+        shutdown.spawn("nats-inbox", inbox);
+        let streams = Arc::new(Streams::open(link.clone(), &options).await?);
+        let (replier, replying) = Replier::start(link.clone());
+        shutdown.spawn("nats-replies", replying);
+        let (probed, stopped) = (watch::Sender::new(0), watch::Sender::new(false));
+        // Two processes of one name must not take each other's probes for theirs.
+        let process = link.client.new_inbox().replace('.', "-");
+        let probing = Probing::new(link.clone(), streams.clone(), process, probed.clone());
+        let probing = probing.await.map_err(|_| OpenError::Ended)?;
+        shutdown.spawn("nats-probes", probing.run(stopped.subscribe()));
+        let publisher = Publisher { link: link.clone(), windows: Windows::new() };
+        let shutdown = shutdown.clone();
+        Ok(Self(Arc::new(Inner { link, streams, publisher, replier, options, probed, stopped, shutdown })))
+    }
+
+    fn has_stopped(&self) -> bool {
+        *self.0.stopped.borrow()
+    }
+
+    pub(crate) async fn append(&self, append: Append) -> Result<Appended, AppendError> {
+        if self.has_stopped() {
+            return Err(AppendError::Closed);
+        }
+        let appended = self.0.publisher.append(&self.0.streams, append).await;
+        // A window that was closed meanwhile let nothing in.
+        appended.map_err(|error| match error {
+            AppendError::Unavailable if self.has_stopped() => AppendError::Closed,
+            other => other,
+        })
+    }
+
+    pub(crate) async fn head(&self, channel: &ChannelId) -> Result<Position, ReadError> {
+        self.0.streams.head(channel).await
+    }
+
+    pub(crate) fn epoch(&self, shard: Shard) -> Epoch {
+        self.0.streams.epoch(shard)
+    }
+
+    pub(crate) async fn read(
+        &self,
+        channel: &ChannelId,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<LogPage, ReadError> {
+        self.0.streams.read(channel, after, limit).await
+    }
+
+    pub(crate) fn subscriber(&self) -> Result<(SubscriptionControl, Subscriber), SubscribeError> {
+        if self.has_stopped() {
+            return Err(SubscribeError::Closed);
+        }
+        let mut lost = Lost { slow: self.0.link.signals.slow.subscribe(), probed: self.0.probed.subscribe() };
+        lost.slow.mark_unchanged();
+        lost.probed.mark_unchanged();
+        let (control, subscriber) = LiveSubscriber::new(
+            self.0.link.clone(),
+            self.0.streams.clone(),
+            lost,
+            self.0.stopped.subscribe(),
+        );
+        Ok((SubscriptionControl::Nats(control), Subscriber::Nats(Box::new(subscriber))))
+    }
+
+    pub(crate) async fn publish(&self, channel: &ChannelId, payload: Bytes) -> Result<(), PublishError> {
+        if self.has_stopped() {
+            return Err(PublishError::Closed);
+        }
+        // What passes is the first to be shed: it does not wait for a connection that is down.
+        if !*self.0.link.signals.up.borrow() {
+            return Ok(());
+        }
+        self.0.link.client.publish(nats::passing(channel), payload).await.map_err(|_| PublishError::Closed)
+    }
+
+    pub(crate) async fn consume(&self, group: Group) -> Result<Consumer, ConsumeError> {
+        if self.has_stopped() {
+            return Err(ConsumeError::Closed);
+        }
+        consuming::ensure(&self.0.streams, group, self.0.options.ack_wait).await?;
+        let (link, replier, streams) = (self.0.link.clone(), self.0.replier.clone(), self.0.streams.clone());
+        let member = NatsConsumer::new(link, replier, streams, group, self.0.stopped.subscribe());
+        Ok(Consumer::Nats(Box::new(member.await?)))
+    }
+
+    pub(crate) async fn request(
+        &self,
+        subject: RequestSubject,
+        payload: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, RequestError> {
+        if self.has_stopped() {
+            return Err(RequestError::Closed);
+        }
+        let answer = requests::request(&self.0.link, subject, payload, deadline).await;
+        answer.map_err(|error| match error {
+            RequestError::NoResponders if self.has_stopped() => RequestError::Closed,
+            other => other,
+        })
+    }
+
+    pub(crate) async fn serve(&self, subject: RequestSubject) -> Result<Server, ServeError> {
+        if self.has_stopped() {
+            return Err(ServeError::Closed);
+        }
+        let (link, replier) = (&self.0.link, &self.0.replier);
+        let stopped = self.0.stopped.subscribe();
+        Ok(Server::Nats(NatsServer::start(link, replier, subject, stopped, &self.0.shutdown).await?))
+    }
+
+    pub(crate) async fn drain(&self) {
+        self.0.publisher.windows.close(DRAIN).await;
+        self.0.stopped.send_replace(true);
+        self.0.replier.flush().await;
+    }
+}

@@ -1,0 +1,54 @@
+//! What an operator says of NATS.
+
+use runtime::config::Secret;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How to reach NATS, and what its streams promise.
+#[derive(Debug, Clone)]
+pub struct NatsOptions {
+    /// One or more servers, `nats://host:port` or `tls://host:port`, separated by commas.
+    pub url: String,
+    /// The name that the server's own lists show for this process.
+    pub name: String,
+    /// A `.creds` file with JWT and seed.
+    pub credentials: Option<PathBuf>,
+    /// User and password, beside what the URL says.
+    pub login: Option<(String, Secret)>,
+    /// A token.
+    pub token: Option<Secret>,
+    /// Certificates of authorities to trust, beside the system's.
+    pub ca_file: Option<PathBuf>,
+    /// This process's certificate and key.
+    pub client_certificate: Option<(PathBuf, PathBuf)>,
+    /// Copies of each stream: 1 on a single server, 3 in a cluster; default 1.
+    pub replicas: usize,
+    /// Bytes of one shard's stream, beyond which appends are refused; default -1, no limit but the disk.
+    pub max_bytes: i64,
+    /// How long a dedup key is remembered; default 2 minutes (reliability page).
+    pub dedup_window: Duration,
+    /// How long a consumer may keep an entry before another gets it; default 30 s.
+    pub ack_wait: Duration,
+    /// Live events that may wait in one slot's subscription; default 8,192.
+    pub live_queue: usize,
+}
+
+impl NatsOptions {
+    /// Takes the servers; everything else is the default.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            name: "safeshipper".to_owned(),
+            credentials: None,
+            login: None,
+            token: None,
+            ca_file: None,
+            client_certificate: None,
+            replicas: 1,
+            max_bytes: -1,
+            dedup_window: Duration::from_secs(120),
+            ack_wait: Duration::from_secs(30),
+            live_queue: 8_192,
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! The streams of the log: made and checked at start, read, and the life that each of them is in.
+
+use super::OpenError;
+use super::append::ApiError;
+use super::link::{AskError, Link, Outgoing};
+use super::options::NatsOptions;
+use crate::log::{Entry, LogPage, ReadError, ReadLimit};
+use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType};
+use async_nats::jetstream::{self, Context};
+use async_nats::{HeaderMap, Message, StatusCode};
+use bytes::Bytes;
+use protocol::ids::{ChannelId, Epoch, Position, Seq};
+use protocol::subjects::{SHARDS, Shard, Slot, nats};
+use serde::Deserialize;
+use std::sync::{PoisonError, RwLock};
+use std::time::Duration;
+
+/// How long the server may take for one question. Chosen: an election is not waited for, its asker tries again.
+const DEADLINE: Duration = Duration::from_secs(4);
+
+/// Messages of one batch get. Reliability page: 70,000 a second at this size.
+const BATCH: usize = 100;
+
+/// The log's streams, read.
+pub(super) struct Streams {
+    link: Link,
+    context: Context,
+    options: NatsOptions,
+    epochs: RwLock<Vec<Epoch>>,
+}
+
+/// An entry with the id under which it was appended.
+pub(super) struct Identified {
+    pub(super) id: String,
+    pub(super) entry: Entry,
+}
+
+impl Streams {
+    /// Makes what is missing and checks what is there.
+    pub(super) async fn open(link: Link, options: &NatsOptions) -> Result<Self, OpenError> {
+        let context = jetstream::new(link.client.clone());
+        let mut epochs = Vec::new();
+        for shard in (0..SHARDS).map(Shard) {
+            let info = ensure(&context, options, shard).await?;
+            epochs.push(epoch_of(&info));
+        }
+        Ok(Self { link, context, options: options.clone(), epochs: RwLock::new(epochs) })
+    }
+
+    pub(super) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(super) fn epoch(&self, shard: Shard) -> Epoch {
+        let epochs = self.epochs.read().unwrap_or_else(PoisonError::into_inner);
+        epochs[usize::from(shard.0 % SHARDS)].clone()
+    }
+
+    /// Looks at every stream again, makes it again when it is gone; returns whether one lives another life.
+    pub(super) async fn look(&self) -> Result<bool, OpenError> {
+        let mut changed = false;
+        for shard in (0..SHARDS).map(Shard) {
+            let epoch = epoch_of(&ensure(&self.context, &self.options, shard).await?);
+            if epoch != self.epoch(shard) {
+                tracing::error!(shard = shard.0, %epoch, "the log of a shard began anew");
+                self.epochs.write().unwrap_or_else(PoisonError::into_inner)[usize::from(shard.0)] = epoch;
+                changed = true;
+            }
+        }
+        Ok(changed)
+    }
+
+    /// Returns the newest entry's place, as the stream's leader knows it: a follower may be behind.
+    pub(super) async fn head(&self, channel: &ChannelId) -> Result<Position, ReadError> {
+        let shard = Slot::of(channel).shard;
+        let question = serde_json::json!({ "last_by_subj": nats::log(channel) });
+        let newest = self.one_of_leader(shard, &question).await?;
+        Ok(Position { epoch: self.epoch(shard), seq: newest.map_or(0, |found| found.entry.seq) })
+    }
+
+    /// Returns the entry at `seq`, which is there.
+    pub(super) async fn entry(&self, channel: &ChannelId, seq: Seq) -> Result<Entry, ReadError> {
+        let question = serde_json::json!({ "seq": seq });
+        let found = self.one_of_leader(Slot::of(channel).shard, &question).await?;
+        let entry = found.map(|found| found.entry).filter(|entry| entry.channel == *channel);
+        entry.ok_or_else(|| ReadError::Failed(format!("no entry of the channel at {seq}")))
+    }
+
+    /// Returns a channel's first entry after `seq`.
+    pub(super) async fn first_after(
+        &self,
+        channel: &ChannelId,
+        seq: Seq,
+    ) -> Result<Option<Identified>, ReadError> {
+        let question = serde_json::json!({ "seq": seq + 1, "next_by_subj": nats::log(channel) });
+        self.one_of_leader(Slot::of(channel).shard, &question).await
+    }
+
+    /// Asks the leader of a stream for one message. A single server is its own leader, and quicker by direct get.
+    async fn one_of_leader(
+        &self,
+        shard: Shard,
+        question: &serde_json::Value,
+    ) -> Result<Option<Identified>, ReadError> {
+        let stream = nats::stream(shard);
+        if self.options.replicas == 1 {
+            let answer = self.ask(format!("$JS.API.DIRECT.GET.{stream}"), question).await?;
+            return match answer.status {
+                Some(StatusCode::NOT_FOUND) => Ok(None),
+                Some(status) if status != StatusCode::OK => Err(refused(&answer)),
+                _ => identified(&answer).map(Some),
+            };
+        }
+        let answer = self.ask(format!("$JS.API.STREAM.MSG.GET.{stream}"), question).await?;
+        stored(&answer)
+    }
+
+    async fn ask(&self, subject: String, question: &serde_json::Value) -> Result<Message, ReadError> {
+        let payload = Bytes::from(question.to_string());
+        let message = Outgoing { subject, headers: HeaderMap::new(), payload };
+        self.link.ask(message, DEADLINE).await.map_err(failed)
+    }
+
+    pub(super) async fn read(
+        &self,
+        channel: &ChannelId,
+        after: Seq,
+        limit: ReadLimit,
+    ) -> Result<LogPage, ReadError> {
+        let shard = Slot::of(channel).shard;
+        // The head first: nobody may see a page that is ahead of it.
+        let head = self.head(channel).await?.seq;
+        let mut page = Collected { entries: Vec::new(), bytes: 0, full: false, limit, head };
+        let mut reached = after;
+        while reached < head && !page.full {
+            let before = page.entries.len();
+            self.batch(channel, reached, &mut page).await?;
+            match page.entries[before..].last() {
+                Some(last) => reached = last.seq,
+                // A follower that is behind has nothing yet: its leader has.
+                None => match self.first_after(channel, reached).await? {
+                    Some(found) => {
+                        reached = found.entry.seq;
+                        page.take(found.entry);
+                    }
+                    None => break,
+                },
+            }
+        }
+        let end = !page.full && page.entries.last().map_or(after, |entry| entry.seq) >= head
+            || page.entries.last().is_some_and(|entry| entry.seq >= head)
+            || after >= head;
+        // Last: what was purged meanwhile is then below the floor for certain.
+        let floor = if head == 0 { 0 } else { self.floor(shard).await? };
+        Ok(LogPage { entries: page.entries, head, end, floor })
+    }
+
+    /// Reads one batch of entries after `after` into a page.
+    async fn batch(&self, channel: &ChannelId, after: Seq, page: &mut Collected) -> Result<(), ReadError> {
+        let count = BATCH.min(page.limit.entries.saturating_sub(page.entries.len()).max(1));
+        let mut answers = self.link.expect_many(count + 1);
+        let stream = nats::stream(Slot::of(channel).shard);
+        let question = serde_json::json!({
+            "seq": after + 1, "next_by_subj": nats::log(channel), "batch": count,
+        });
+        let payload = Bytes::from(question.to_string());
+        let subject = format!("$JS.API.DIRECT.GET.{stream}");
+        let message = Outgoing { subject, headers: HeaderMap::new(), payload };
+        let collected = async {
+            self.link.send(message, answers.subject()).await.map_err(failed)?;
+            while let Some(answer) = answers.next().await {
+                match answer.status {
+                    // 204 ends a batch, 404 says that there is none.
+                    Some(status) if status.as_u16() == 204 || status == StatusCode::NOT_FOUND => {
+                        return Ok(());
+                    }
+                    Some(status) if status != StatusCode::OK => return Err(refused(&answer)),
+                    _ => {}
+                }
+                if !page.take(identified(&answer)?.entry) {
+                    return Ok(());
+                }
+            }
+            Err(ReadError::Closed)
+        };
+        tokio::time::timeout(DEADLINE, collected).await.unwrap_or_else(|_| Err(failed(AskError::Late)))
+    }
+
+    /// Returns the seq before the stream's first message.
+    async fn floor(&self, shard: Shard) -> Result<Seq, ReadError> {
+        let answer = self
+            .ask(format!("$JS.API.DIRECT.GET.{}", nats::stream(shard)), &serde_json::json!({ "seq": 1 }))
+            .await?;
+        match answer.status {
+            Some(StatusCode::NOT_FOUND) => Ok(0),
+            Some(status) if status != StatusCode::OK => Err(refused(&answer)),
+            _ => Ok(header(&answer, "Nats-Sequence").and_then(|seq| seq.parse().ok()).unwrap_or(1) - 1),
+        }
+    }
+}
+
+/// A page on its way.
+struct Collected {
+    entries: Vec<Entry>,
+    bytes: usize,
+    full: bool,
+    limit: ReadLimit,
+    head: Seq,
+}
+
+impl Collected {
+    /// Takes an entry; returns whether there may be room for more.
+    fn take(&mut self, entry: Entry) -> bool {
+        let fits = self.entries.is_empty()
+            || self.entries.len() < self.limit.entries
+                && self.bytes + entry.envelope.len() <= self.limit.bytes;
+        if entry.seq > self.head || !fits {
+            self.full = true;
+            return false;
+        }
+        self.bytes += entry.envelope.len();
+        self.entries.push(entry);
+        true
+    }
+}
+
+fn failed(error: AskError) -> ReadError {
+    match error {
+        AskError::Closed => ReadError::Closed,
+        AskError::Late => ReadError::Failed(error.to_string()),
+    }
+}
+
+fn refused(answer: &Message) -> ReadError {
+    let (status, text) = (answer.status.map(|status| status.as_u16()), answer.description.as_deref());
+    ReadError::Failed(format!("status {} {}", status.unwrap_or_default(), text.unwrap_or_default()))
+}
+
+fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+    message.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str)
+}
+
+/// Reads the answer of a direct get.
+fn identified(answer: &Message) -> Result<Identified, ReadError> {
+    let unreadable = || ReadError::Failed("an answer of a direct get cannot be read".to_owned());
+    let channel = header(answer, "Nats-Subject").and_then(nats::channel_of).ok_or_else(unreadable)?;
+    let seq = header(answer, "Nats-Sequence").and_then(|seq| seq.parse().ok()).ok_or_else(unreadable)?;
+    let id = header(answer, "Nats-Msg-Id").unwrap_or_default().to_owned();
+    Ok(Identified { id, entry: Entry { channel, seq, envelope: answer.payload.clone() } })
+}
+
+/// Reads the answer of a leader's get.
+fn stored(answer: &Message) -> Result<Option<Identified>, ReadError> {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    #[derive(Deserialize)]
+    struct Stored {
+        message: Option<Raw>,
+        error: Option<ApiError>,
+    }
+    #[derive(Deserialize)]
+    struct Raw {
+        subject: String,
+        seq: Seq,
+        #[serde(default)]
+        hdrs: String,
+        #[serde(default)]
+        data: String,
+    }
+    let unreadable = || ReadError::Failed("an answer of a stream cannot be read".to_owned());
+    let raw = match serde_json::from_slice(&answer.payload).map_err(|_| unreadable())? {
+        Stored { message: Some(raw), .. } => raw,
+        Stored { error: Some(error), .. } if error.code == 404 && error.err_code == NO_MESSAGE => {
+            return Ok(None);
+        }
+        Stored { error, .. } => {
+            let text = error.map_or_else(String::new, |error| error.description);
+            return Err(ReadError::Failed(format!("a stream answered: {text}")));
+        }
+    };
+    let decoded = |text: &str| STANDARD.decode(text).map_err(|_| unreadable());
+    let headers = String::from_utf8(decoded(&raw.hdrs)?).map_err(|_| unreadable())?;
+    let id = headers.lines().find_map(|line| line.strip_prefix("Nats-Msg-Id:")).unwrap_or_default();
+    let channel = nats::channel_of(&raw.subject).ok_or_else(unreadable)?;
+    let entry = Entry { channel, seq: raw.seq, envelope: Bytes::from(decoded(&raw.data)?) };
+    Ok(Some(Identified { id: id.trim().to_owned(), entry }))
+}
+
+/// "No message found", from the JetStream API's own list.
+const NO_MESSAGE: u64 = 10_037;
+
+/// The configuration of a shard's stream.
+fn wanted(options: &NatsOptions, shard: Shard) -> Config {
+    Config {
+        name: nats::stream(shard),
+        description: Some("SafeShipper: the log of one shard".to_owned()),
+        subjects: vec![nats::log_pattern(shard)],
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        max_bytes: options.max_bytes,
+        num_replicas: options.replicas,
+        duplicate_window: options.dedup_window,
+        allow_direct: true,
+        republish: Some(Republish {
+            source: nats::log_pattern(shard),
+            destination: nats::live_pattern(shard),
+            headers_only: false,
+        }),
+        ..Config::default()
+    }
+}
+
+/// Returns a stream's state; makes it when it is missing, and mends what may be changed on a living one.
+async fn ensure(context: &Context, options: &NatsOptions, shard: Shard) -> Result<Info, OpenError> {
+    let wanted = wanted(options, shard);
+    let name = wanted.name.clone();
+    let failed = |source: async_nats::Error| OpenError::Stream { name: name.clone(), source };
+    let info = match context.get_stream(&name).await {
+        Ok(stream) => stream.cached_info().clone(),
+        Err(error) if is_not_found(&error) => {
+            // Another process may be making the same one: then it is there, and as wanted.
+            let made = context.get_or_create_stream(wanted.clone()).await;
+            made.map_err(|error| failed(error.into()))?.cached_info().clone()
+        }
+        Err(error) => return Err(failed(error.into())),
+    };
+    let found = &info.config;
+    let fixed = [
+        ("retention", found.retention == wanted.retention),
+        ("storage", found.storage == wanted.storage),
+        ("max_age", found.max_age.is_zero()),
+        ("subjects", found.subjects == wanted.subjects),
+        ("max_messages_per_subject", found.max_messages_per_subject <= 0),
+    ];
+    if let Some((what, _)) = fixed.iter().find(|(_, holds)| !holds) {
+        return Err(OpenError::Foreign { name: name.clone(), what });
+    }
+    let same = found.republish == wanted.republish
+        && found.allow_direct
+        && found.discard == wanted.discard
+        && found.num_replicas == wanted.num_replicas
+        && found.duplicate_window == wanted.duplicate_window
+        && found.max_bytes == wanted.max_bytes;
+    if same {
+        return Ok(info);
+    }
+    tracing::warn!(stream = name, "the configuration of a stream is brought up to date");
+    context.update_stream(wanted).await.map_err(|error| failed(error.into()))
+}
+
+fn is_not_found(error: &jetstream::context::GetStreamError) -> bool {
+    use jetstream::context::GetStreamErrorKind::JetStream;
+    matches!(error.kind(), JetStream(error) if error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND)
+}
+
+/// The life of a stream: when it was made, by the server's clock, and what divides it.
+fn epoch_of(info: &Info) -> Epoch {
+    let made = info.created.unix_timestamp_nanos();
+    let text = format!("{} {made} {SHARDS}", info.config.name);
+    let digest = protocol::subjects::dedup_key([&text, "", ""]);
+    let ms = u64::try_from(made / 1_000_000).unwrap_or_default();
+    Epoch::new(ms, u32::try_from(digest & u128::from(u32::MAX)).unwrap_or_default())
+}
