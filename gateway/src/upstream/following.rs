@@ -11,7 +11,7 @@ use broker::{Broker, LogPage, ReadError, ReadLimit, SubscriptionControl};
 use bytes::Bytes;
 use protocol::envelope::Logged;
 use protocol::ephemeral::Ephemeral;
-use protocol::ids::{ChannelId, Position, Seq};
+use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::limits::PAGE_BYTES_MAX;
 use protocol::subjects::Slot;
 use std::collections::HashMap;
@@ -226,6 +226,17 @@ impl Following {
             let Some(followed) = self.channels.get_mut(&channel) else { continue };
             let next = followed.tail.on_lost();
             self.follow_up(&channel, next, jobs);
+        }
+    }
+
+    /// Compares what came with what is logged; what is missing is read.
+    pub(super) fn on_heads(&mut self, epoch: &Epoch, heads: &[(ChannelId, Seq)], jobs: &Jobs) {
+        for (channel, seq) in heads {
+            let Some(followed) = self.channels.get_mut(channel) else { continue };
+            if followed.tail.epoch() == epoch && followed.tail.cursor() < *seq {
+                let next = followed.tail.on_lost();
+                self.follow_up(channel, next, jobs);
+            }
         }
     }
 

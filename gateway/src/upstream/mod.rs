@@ -143,6 +143,9 @@ impl Upstream {
                 Some(LiveEvent::Ephemeral { channel, payload }) => {
                     self.following.on_passing(&channel, &payload, &mut self.reactors);
                 }
+                Some(LiveEvent::Heads { epoch, heads }) => {
+                    self.following.on_heads(&epoch, &heads, &self.jobs);
+                }
                 Some(LiveEvent::Lost) => self.following.on_lost(&self.jobs),
                 None => return,
             }

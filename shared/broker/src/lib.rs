@@ -97,7 +97,7 @@ impl Broker {
     pub async fn subscriber(&self) -> Result<(SubscriptionControl, Subscriber), SubscribeError> {
         match self {
             Self::Embedded(embedded) => embedded.subscriber(),
-            Self::Nats(nats) => nats.subscriber(),
+            Self::Nats(nats) => nats.subscriber().await,
         }
     }
 
@@ -151,6 +151,15 @@ impl Broker {
         match self {
             Self::Embedded(embedded) => embedded.serve(subject),
             Self::Nats(nats) => nats.serve(subject).await,
+        }
+    }
+
+    /// Tells subscribers which heads changed lately, until the broker stops. The embedded broker's subscribers need
+    /// no telling: what it drops it marks as lost.
+    pub async fn digest(&self) {
+        match self {
+            Self::Embedded(_) => {}
+            Self::Nats(nats) => nats.digest().await,
         }
     }
 

@@ -5,7 +5,7 @@
 use crate::embedded::{EmbeddedControl, EmbeddedSubscriber};
 use crate::nats::{NatsControl, NatsSubscriber};
 use bytes::Bytes;
-use protocol::ids::{ChannelId, Position, Seq};
+use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::Slot;
 
 /// What a subscriber hears.
@@ -28,6 +28,13 @@ pub enum LiveEvent {
         channel: ChannelId,
         /// As it was published.
         payload: Bytes,
+    },
+    /// Entries that are logged, whether or not their copies came: whoever is behind reads the log.
+    Heads {
+        /// The life of the log that the numbers belong to.
+        epoch: Epoch,
+        /// Channels, of any slot, with an entry of theirs.
+        heads: Vec<(ChannelId, Seq)>,
     },
     /// Some durable events were dropped on the way: compare heads and read the log.
     Lost,

@@ -4,6 +4,7 @@ use super::link::{Link, stops};
 use crate::live::LiveEvent;
 use async_nats::{Message, Subscriber};
 use futures_util::stream::{SelectAll, StreamExt};
+use protocol::digest::Digest;
 use protocol::ids::Position;
 use protocol::subjects::{Slot, nats};
 use std::collections::HashMap;
@@ -83,16 +84,17 @@ fn until(subscribed: Subscriber, ended: oneshot::Receiver<()>) -> Events {
 }
 
 impl NatsSubscriber {
-    pub(super) fn new(
+    pub(super) async fn new(
         link: Link,
         streams: Arc<Streams>,
         lost: Lost,
         stopped: watch::Receiver<bool>,
-    ) -> (NatsControl, Self) {
+    ) -> Result<(NatsControl, Self), async_nats::SubscribeError> {
+        let digests: Events = Box::pin(link.client.subscribe(nats::DIGESTS).await?);
         let (added, addeds) = mpsc::channel(ADDED);
         let control = NatsControl { link, added, slots: Arc::default() };
-        let events = SelectAll::new();
-        (control, Self { streams, events, added: addeds, lost, stopped, ended: false })
+        let events = SelectAll::from_iter([digests]);
+        Ok((control, Self { streams, events, added: addeds, lost, stopped, ended: false }))
     }
 
     pub(crate) async fn next(&mut self) -> Option<LiveEvent> {
@@ -142,6 +144,10 @@ impl NatsSubscriber {
     }
 
     fn event(&self, message: Message) -> Option<LiveEvent> {
+        if message.subject.as_str() == nats::DIGESTS {
+            let Digest { epoch, heads } = serde_json::from_slice(&message.payload).ok()?;
+            return Some(LiveEvent::Heads { epoch, heads });
+        }
         let channel = nats::channel_of(&message.subject)?;
         let Some(headers) = message.headers.as_ref().filter(|headers| headers.get("Nats-Sequence").is_some())
         else {

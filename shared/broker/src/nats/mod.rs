@@ -10,6 +10,7 @@
 mod append;
 mod connect;
 mod consuming;
+mod digest;
 mod link;
 mod live;
 mod options;
@@ -165,7 +166,7 @@ impl Nats {
         self.0.streams.read(channel, after, limit).await
     }
 
-    pub(crate) fn subscriber(&self) -> Result<(SubscriptionControl, Subscriber), SubscribeError> {
+    pub(crate) async fn subscriber(&self) -> Result<(SubscriptionControl, Subscriber), SubscribeError> {
         if self.has_stopped() {
             return Err(SubscribeError::Closed);
         }
@@ -177,7 +178,9 @@ impl Nats {
             self.0.streams.clone(),
             lost,
             self.0.stopped.subscribe(),
-        );
+        )
+        .await
+        .map_err(|_| SubscribeError::Closed)?;
         Ok((SubscriptionControl::Nats(control), Subscriber::Nats(Box::new(subscriber))))
     }
 
@@ -225,6 +228,11 @@ impl Nats {
         let (link, replier) = (&self.0.link, &self.0.replier);
         let stopped = self.0.stopped.subscribe();
         Ok(Server::Nats(NatsServer::start(link, replier, subject, stopped, &self.0.shutdown).await?))
+    }
+
+    pub(crate) async fn digest(&self) {
+        let (link, streams) = (self.0.link.clone(), self.0.streams.clone());
+        digest::run(link, streams, self.0.stopped.subscribe()).await;
     }
 
     pub(crate) async fn drain(&self) {

@@ -25,6 +25,9 @@ const ROUND: Duration = Duration::from_secs(2);
 /// Rounds for one connection; after that the digests are the net.
 const ROUNDS: usize = 10;
 
+/// Between two looks at the streams, for one that was deleted or made again.
+const LOOK: Duration = Duration::from_secs(5);
+
 pub(super) struct Probing {
     link: Link,
     streams: Arc<Streams>,
@@ -51,25 +54,43 @@ impl Probing {
         let mut connects = self.link.signals.connects.subscribe();
         connects.mark_unchanged();
         loop {
-            tokio::select! {
-                _ = connects.changed() => {}
-                elected = self.elected.next() => if elected.is_none() { return },
+            // Cancel safe: a watched value, a stream of messages, a clock.
+            let doubtful = tokio::select! {
+                _ = connects.changed() => true,
+                elected = self.elected.next() => match elected {
+                    Some(_) => true,
+                    None => return,
+                },
+                () = tokio::time::sleep(LOOK) => false,
                 () = stops(&mut stopped) => return,
-            }
-            tokio::select! {
-                () = self.probe() => {}
+            };
+            let changed = tokio::select! {
+                changed = self.look_and_probe(doubtful) => changed,
                 () = stops(&mut stopped) => return,
+            };
+            if changed {
+                self.probed.send_modify(|count| *count += 1);
             }
-            self.probed.send_modify(|count| *count += 1);
         }
+    }
+
+    /// Looks at the streams, and probes them when copies may have been missed; returns whether that may be so.
+    async fn look_and_probe(&mut self, doubtful: bool) -> bool {
+        let another_life = match self.streams.look().await {
+            Ok(changed) => changed,
+            Err(error) => {
+                tracing::warn!(%error, "the log's streams cannot be looked at");
+                false
+            }
+        };
+        if doubtful || another_life {
+            self.probe().await;
+        }
+        doubtful || another_life
     }
 
     async fn probe(&mut self) {
         for _ in 0..ROUNDS {
-            match self.streams.look().await {
-                Ok(_) => {}
-                Err(error) => tracing::warn!(%error, "the log's streams cannot be looked at"),
-            }
             if self.round().await {
                 return;
             }

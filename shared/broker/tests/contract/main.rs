@@ -12,6 +12,7 @@ mod embedded;
 mod live;
 mod log;
 mod nats;
+mod nats_faults;
 mod requests;
 mod world;
 

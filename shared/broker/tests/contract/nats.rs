@@ -40,7 +40,11 @@ impl Nats {
         nats
     }
 
-    fn start(&self) {
+    pub(crate) fn url(&self) -> String {
+        format!("nats://127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn start(&self) {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
@@ -62,7 +66,7 @@ impl Nats {
         }
     }
 
-    fn kill(&self) {
+    pub(crate) fn kill(&self) {
         if let Some(mut child) = self.server.lock().unwrap().take() {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -79,8 +83,7 @@ impl Drop for Nats {
 impl World for Nats {
     async fn open_with(&self, wishes: Wishes) -> Broker {
         let Wishes { dedup_window, ack_wait, live_queue } = wishes;
-        let url = format!("nats://127.0.0.1:{}", self.port);
-        let options = NatsOptions { dedup_window, ack_wait, live_queue, ..NatsOptions::new(url) };
+        let options = NatsOptions { dedup_window, ack_wait, live_queue, ..NatsOptions::new(self.url()) };
         Broker::Nats(broker::Nats::connect(options, &self.shutdown).await.unwrap())
     }
 

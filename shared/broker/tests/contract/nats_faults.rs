@@ -1,0 +1,150 @@
+//! What only a broker across a network has to stand: servers that die, are too old, or hold something else.
+
+use crate::nats::Nats;
+use crate::world::{World, append, channel, entry, in_time, seqs, texts, whole};
+use broker::{Appended, Broker, LiveEvent, NatsOpenError, NatsOptions};
+use protocol::subjects::{Slot, dedup_key, nats as names};
+use runtime::shutdown::Shutdown;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+/// Writes `each` entries one after the other, each as often as it takes; returns where they are.
+async fn write(broker: Broker, writer: usize, each: usize) -> Vec<(u64, String)> {
+    let general = channel("general");
+    let mut places = Vec::new();
+    for n in 0..each {
+        let text = format!("{writer}/{n}");
+        let key = dedup_key([general.as_str(), "", &text]);
+        loop {
+            match broker.append(entry(&general, key, &text)).await {
+                Ok(Appended::New { position } | Appended::Duplicate { position, .. }) => {
+                    places.push((position.seq, text));
+                    break;
+                }
+                Ok(Appended::Moved { .. }) => panic!("nobody expects a head"),
+                Err(error) => assert!(error.is_transient(), "{error}"),
+            }
+        }
+    }
+    places
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_under_load_loses_and_doubles_nothing() {
+    let world = Nats::new();
+    let broker = world.open().await;
+    let writers: Vec<_> = (0..8).map(|writer| tokio::spawn(write(broker.clone(), writer, 60))).collect();
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        world.kill();
+        world.start();
+    }
+    let mut answered = BTreeMap::new();
+    for writer in writers {
+        let places = tokio::time::timeout(Duration::from_secs(60), writer).await.unwrap().unwrap();
+        assert!(places.is_sorted_by_key(|(seq, _)| *seq), "a writer's own order is the log's");
+        answered.extend(places);
+    }
+    let page = whole(&broker, &channel("general")).await;
+    let logged: BTreeMap<_, _> = seqs(&page).into_iter().zip(texts(&page)).collect();
+    assert_eq!(logged, answered, "what was answered, and nothing else");
+    assert_eq!(logged.len(), 480);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_subscriber_doubts_what_it_heard_after_a_new_connection_and_hears_on() {
+    let world = Nats::new();
+    let broker = world.open().await;
+    let general = channel("general");
+    let (control, mut subscriber) = broker.subscriber().await.unwrap();
+    control.add(Slot::of(&general)).await;
+    append(&broker, &general, "before").await;
+    assert!(matches!(in_time("an event", subscriber.next()).await, Some(LiveEvent::Durable { .. })));
+    world.kill();
+    world.start();
+    assert_eq!(in_time("the doubt", subscriber.next()).await, Some(LiveEvent::Lost));
+    append(&broker, &general, "after").await;
+    assert!(matches!(in_time("an event", subscriber.next()).await, Some(LiveEvent::Durable { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_digest_tells_a_head_whose_copy_was_not_heard() {
+    let world = Nats::new();
+    let (broker, other) = (world.open().await, world.open().await);
+    let telling = tokio::spawn(async move { other.digest().await });
+    let general = channel("general");
+    // No slot is subscribed: the copy goes by.
+    let (_control, mut subscriber) = broker.subscriber().await.unwrap();
+    let place = append(&broker, &general, "unheard").await;
+    match in_time("a digest", subscriber.next()).await {
+        Some(LiveEvent::Heads { epoch, heads }) => {
+            assert_eq!((epoch, heads), (place.epoch, vec![(general, place.seq)]));
+        }
+        other => panic!("{other:?}"),
+    }
+    telling.abort();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_was_made_anew_is_another_life() {
+    let world = Nats::new();
+    let broker = world.open().await;
+    let general = channel("general");
+    let shard = Slot::of(&general).shard;
+    let before = append(&broker, &general, "before").await;
+    let (_control, mut subscriber) = broker.subscriber().await.unwrap();
+    let client = async_nats::connect(world.url()).await.unwrap();
+    async_nats::jetstream::new(client).delete_stream(names::stream(shard)).await.unwrap();
+    assert_eq!(in_time("the doubt", subscriber.next()).await, Some(LiveEvent::Lost));
+    assert_ne!(broker.epoch(shard), before.epoch);
+    let after = append(&broker, &general, "after").await;
+    assert_eq!(after.epoch, broker.epoch(shard));
+    assert_eq!(texts(&whole(&broker, &general).await), ["after"]);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_the_log_is_refused() {
+    let world = Nats::new();
+    let client = async_nats::connect(world.url()).await.unwrap();
+    let foreign = async_nats::jetstream::stream::Config {
+        name: "CHAT_3".to_owned(),
+        subjects: vec!["chat.log.3.>".to_owned()],
+        max_age: Duration::from_secs(3_600),
+        ..async_nats::jetstream::stream::Config::default()
+    };
+    async_nats::jetstream::new(client).create_stream(foreign).await.unwrap();
+    let refused = broker::Nats::connect(NatsOptions::new(world.url()), &Shutdown::new()).await;
+    let error = refused.err().expect("a log that forgets is none").to_string();
+    assert_eq!(error, "stream CHAT_3 is not a log of this product: its max_age is another");
+}
+
+#[tokio::test]
+async fn servers_that_cannot_carry_the_log_are_refused_with_a_reason() {
+    let cases = [
+        (r#""version":"2.9.10","jetstream":true"#, "nats-server 2.9.10 is too old"),
+        (r#""version":"2.15.2""#, "the NATS server has no JetStream"),
+    ];
+    for (says, reason) in cases {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let serving = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            let info = format!("INFO {{\"server_id\":\"X\",{says},\"max_payload\":1048576}}\r\n");
+            socket.write_all(info.as_bytes()).await.unwrap();
+            let mut buffer = [0; 1_024];
+            while socket.read(&mut buffer).await.is_ok_and(|read| read > 0) {
+                socket.write_all(b"PONG\r\n").await.unwrap();
+            }
+        });
+        let options = NatsOptions::new(format!("nats://127.0.0.1:{port}"));
+        let refused = in_time("a refusal", broker::Nats::connect(options, &Shutdown::new())).await;
+        let error = refused.err().expect("such a server is refused").to_string();
+        assert!(error.starts_with(reason), "{error}");
+        serving.abort();
+    }
+    let options = NatsOptions::new("nats://127.0.0.1:1");
+    let refused = in_time("a refusal", broker::Nats::connect(options, &Shutdown::new())).await;
+    assert!(matches!(refused.err(), Some(NatsOpenError::Connect { .. })));
+}
