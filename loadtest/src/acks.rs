@@ -11,8 +11,9 @@ const NAME: &[u8] = b"\"client_msg_id\":\"";
 
 /// What was sent, and which of it is acknowledged.
 pub(crate) struct Acks {
-    /// Begins each `client_msg_id`: a server still knows those of the run before.
-    run: String,
+    /// Told from all other runs: a server still knows the `client_msg_id`s of the one before, or has yet to deliver
+    /// its messages.
+    pub(crate) run: u32,
     /// Per sender: when its messages that are not acknowledged yet were due, by their numbers.
     waiting: Vec<HashMap<u32, u64>>,
     pub(crate) sent: u64,
@@ -24,16 +25,28 @@ pub(crate) struct Acks {
 impl Acks {
     pub(crate) fn new(senders: usize) -> Self {
         let now = clock_gettime(ClockId::Realtime);
-        let run = format!("{:x}{:08x}", now.tv_sec, now.tv_nsec);
-        Self { run, waiting: vec![HashMap::new(); senders], sent: 0, acked: 0, unknown: 0 }
+        let milliseconds = now.tv_sec * 1_000 + now.tv_nsec / 1_000_000;
+        // They come round after 50 days.
+        Self {
+            run: milliseconds as u32,
+            waiting: vec![HashMap::new(); senders],
+            sent: 0,
+            acked: 0,
+            unknown: 0,
+        }
+    }
+
+    /// Returns a message of this run.
+    pub(crate) fn content(&self, sender: usize, number: u32, due_ns: u64) -> Content {
+        Content { run: self.run, sender: u32::try_from(sender).unwrap_or(0), number, due_ns }
     }
 
     /// Returns the frame that sends a message, which waits for its acknowledgement from now on.
     pub(crate) fn send(&mut self, content: Content, room: &str, payload_bytes: usize) -> String {
-        let Content { sender, number, due_ns } = content;
+        let Content { run, sender, number, due_ns } = content;
         self.waiting[sender as usize].insert(number, due_ns);
         self.sent += 1;
-        let (id, content) = (format!("{}-{sender}-{number}", self.run), content.write(payload_bytes));
+        let (id, content) = (format!("{run}-{sender}-{number}"), content.write(payload_bytes));
         json!({"type": "send_message", "channel_id": room, "content": content, "client_msg_id": id})
             .to_string()
     }
@@ -67,8 +80,8 @@ impl Acks {
 
     /// Reads the number from a `client_msg_id` of this run and sender.
     fn number(&self, sender: usize, id: &str) -> Option<u32> {
-        let (of, number) = id.strip_prefix(&self.run)?.strip_prefix('-')?.split_once('-')?;
-        number.parse().ok().filter(|_| of.parse() == Ok(sender))
+        let (of, number) = id.rsplit_once('-')?;
+        number.parse().ok().filter(|_| of == format!("{}-{sender}", self.run))
     }
 }
 
@@ -86,7 +99,7 @@ mod tests {
     fn sent() -> (Acks, [String; 3]) {
         let mut acks = Acks::new(2);
         let names = [(0, 0), (0, 1), (1, 0)].map(|(sender, number)| {
-            let content = Content { sender, number, due_ns: 100 + u64::from(number) };
+            let content = acks.content(sender, number, 100 + u64::from(number));
             name(acks.send(content, "room", 64).as_bytes()).unwrap().to_owned()
         });
         (acks, names)
@@ -110,7 +123,7 @@ mod tests {
     fn what_acknowledges_nothing_is_counted() {
         let (mut acks, [first, _, other]) = sent();
         acks.take(0, &ack(&first));
-        let foreign = format!("0{first}");
+        let foreign = format!("1{first}");
         let wrong = [ack(&first), ack(&other), ack(&foreign), ack("x"), br#"{"type":"ack"}"#.to_vec()];
         for frame in wrong {
             assert_eq!(acks.take(0, &frame), None, "{}", String::from_utf8_lossy(&frame));

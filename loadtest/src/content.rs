@@ -1,4 +1,4 @@
-//! What a load message says: who sent it, its number, and when it should have been sent.
+//! What a load message says: which run sent it and who, its number, and when it should have been sent.
 
 /// How each content begins; nothing else in a frame looks like it.
 const MARK: &[u8] = b"\"content\":\"lt ";
@@ -6,6 +6,8 @@ const MARK: &[u8] = b"\"content\":\"lt ";
 /// One message of the load.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Content {
+    /// The run: a message that is late may come to the one after.
+    pub(crate) run: u32,
     /// The sender's index.
     pub(crate) sender: u32,
     /// Its messages, counted from 0.
@@ -17,8 +19,8 @@ pub(crate) struct Content {
 impl Content {
     /// Writes it with padding, `bytes` long in all unless its fields need more.
     pub(crate) fn write(&self, bytes: usize) -> String {
-        let Self { sender, number, due_ns } = self;
-        let mut text = format!("lt {sender} {number} {due_ns} ");
+        let Self { run, sender, number, due_ns } = self;
+        let mut text = format!("lt {run} {sender} {number} {due_ns} ");
         while text.len() + 1 < bytes {
             text.push('.');
         }
@@ -30,9 +32,10 @@ impl Content {
     pub(crate) fn find(json: &[u8]) -> Option<Self> {
         let at = memchr::memmem::find(json, MARK)? + MARK.len();
         let mut rest = &json[at..];
+        let run = u32::try_from(number(&mut rest)?).ok()?;
         let sender = u32::try_from(number(&mut rest)?).ok()?;
         let count = u32::try_from(number(&mut rest)?).ok()?;
-        Some(Self { sender, number: count, due_ns: number(&mut rest)? })
+        Some(Self { run, sender, number: count, due_ns: number(&mut rest)? })
     }
 }
 
@@ -61,7 +64,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_found() {
-        let content = Content { sender: 7, number: 123, due_ns: 9_876_543_210 };
+        let content = Content { run: 1, sender: 7, number: 123, due_ns: 9_876_543_210 };
         let text = content.write(128);
         assert_eq!(text.len(), 128);
         let json =
@@ -69,7 +72,7 @@ mod tests {
         assert_eq!(Content::find(json.as_bytes()), Some(content));
         assert_eq!(place(json.as_bytes()), Some((17, 16)));
         assert_eq!(Content::find(br#"{"content":"hello"}"#), None);
-        assert_eq!(Content::find(br#"{"content":"lt 7 "#), None);
+        assert_eq!(Content::find(br#"{"content":"lt 1 7 "#), None);
         assert!(content.write(1).ends_with('!'));
     }
 }

@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_delivery_has_the_size_that_was_asked_for() {
-        let content = Content { sender: 1, number: 2, due_ns: 3 };
+        let content = Content { run: 0, sender: 1, number: 2, due_ns: 3 };
         for bytes in [200, 250, 650, 4_000] {
             let frame = delivery(content, (9, 8), bytes);
             assert_eq!(frame.len(), bytes);

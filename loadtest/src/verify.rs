@@ -32,13 +32,14 @@ impl Faults {
 }
 
 impl Seen {
-    /// Takes a delivery; `place` is its seq and prev.
-    pub(crate) fn take(&mut self, content: Content, place: (u64, u64), faults: &mut Faults) {
+    /// Takes a delivery of this run, or of something else that only has its place: its seq and prev.
+    pub(crate) fn take(&mut self, content: Option<Content>, place: (u64, u64), faults: &mut Faults) {
         let (seq, prev) = place;
         if seq <= self.last_seq || prev > self.last_seq && self.last_seq > 0 {
             faults.reordered += 1;
         }
         self.last_seq = seq.max(self.last_seq);
+        let Some(content) = content else { return };
         let next = self.next.entry(content.sender).or_default();
         if content.number >= *next {
             let skipped = *next..content.number;
@@ -80,7 +81,8 @@ mod tests {
     fn played(numbers: &[(u32, u64, u64)], sent: u32) -> Faults {
         let (mut seen, mut faults) = (Seen::default(), Faults::default());
         for (number, seq, prev) in numbers {
-            seen.take(Content { sender: 1, number: *number, due_ns: 0 }, (*seq, *prev), &mut faults);
+            let content = Content { run: 0, sender: 1, number: *number, due_ns: 0 };
+            seen.take(Some(content), (*seq, *prev), &mut faults);
         }
         faults.missing = seen.missing(1, sent);
         faults
@@ -98,5 +100,15 @@ mod tests {
         let gap = Faults { reordered: 1, ..Faults::default() };
         assert_eq!(played(&[(0, 5, 4), (1, 8, 7)], 2), gap, "the chain of prev is broken");
         assert_eq!(played(&[], 2), Faults { missing: 2, ..Faults::default() });
+    }
+
+    #[test]
+    fn what_another_run_sent_has_its_place_and_nothing_else() {
+        let (mut seen, mut faults) = (Seen::default(), Faults::default());
+        seen.take(None, (5, 4), &mut faults);
+        seen.take(Some(Content { run: 0, sender: 1, number: 0, due_ns: 0 }), (6, 5), &mut faults);
+        assert!(faults.none() && seen.missing(1, 1) == 0, "{faults:?}");
+        seen.take(None, (8, 7), &mut faults);
+        assert_eq!(faults, Faults { reordered: 1, ..Faults::default() }, "7 never came");
     }
 }

@@ -85,9 +85,9 @@ impl Crowd {
     }
 
     fn on_message(&mut self, socket: usize, json: &[u8], now_ns: u64) {
-        let Some(content) = Content::find(json) else { return };
-        let place = content::place(json).unwrap_or_default();
-        self.seen[socket].take(content, place, &mut self.faults);
+        let content = Content::find(json).filter(|content| content.run == self.acks.run);
+        self.seen[socket].take(content, content::place(json).unwrap_or_default(), &mut self.faults);
+        let Some(content) = content else { return };
         self.delivered += 1;
         let across = self.gateways.index(socket) != self.gateways.index(content.sender as usize);
         self.delivered_across += u64::from(across);
@@ -168,7 +168,7 @@ impl Stream {
         let Plan { scenario, rooms, senders, .. } = self.plan;
         let sender = usize::try_from(self.count).unwrap_or(0) % senders;
         let number = self.sent[sender];
-        let content = Content { sender: u32::try_from(sender).unwrap_or(0), number, due_ns };
+        let content = crowd.acks.content(sender, number, due_ns);
         let room = self.common.room(scenario, sender % rooms);
         let message = crowd.acks.send(content, &room, self.common.payload);
         engine.send(sender, &message);

@@ -49,7 +49,7 @@ impl Senders<'_> {
         }
         let number = self.sent[sender];
         self.sent[sender] += 1;
-        let content = Content { sender: u32::try_from(sender).unwrap_or(0), number, due_ns: now_ns };
+        let content = self.acks.content(sender, number, now_ns);
         let common = &self.options.common;
         Some(self.acks.send(content, &common.room(SCENARIO, sender), common.payload))
     }
@@ -72,11 +72,10 @@ impl Load for Senders<'_> {
         if is(json, "ack") {
             self.on_ack(socket, json, now_ns, out);
         } else if is(json, "chat_message") {
-            if let Some(content) = Content::find(json) {
-                self.delivered += 1;
-                let place = content::place(json).unwrap_or_default();
-                self.seen[socket].take(content, place, &mut self.faults);
-            }
+            let content = Content::find(json).filter(|content| content.run == self.acks.run);
+            self.delivered += u64::from(content.is_some());
+            let place = content::place(json).unwrap_or_default();
+            self.seen[socket].take(content, place, &mut self.faults);
         } else if is(json, "connection_established") {
             self.presence.established += 1;
         } else if is(json, "error") {

@@ -3,7 +3,6 @@
 mod people;
 
 use super::{PROGRESS, connect, judge, nanos};
-use crate::content::Content;
 use crate::engine::Engine;
 use crate::options::{Common, positive, rate};
 use crate::process::{Cost, Meter};
@@ -60,8 +59,7 @@ impl Writing {
                 return;
             }
             let writer = usize::try_from(self.count).unwrap_or(0) % options.writers;
-            let content =
-                Content { sender: u32::try_from(writer).unwrap_or(0), number: self.sent[writer], due_ns };
+            let content = people.acks.content(writer, self.sent[writer], due_ns);
             let room = options.common.room(SCENARIO, writer);
             let message = people.acks.send(content, &room, options.common.payload);
             engine.send(options.connections + writer, &message);

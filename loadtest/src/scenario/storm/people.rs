@@ -128,10 +128,11 @@ impl<'a> People<'a> {
     }
 
     fn event(&mut self, socket: usize, json: &[u8]) {
-        if let (Some(content), Some(place)) = (Content::find(json), content::place(json)) {
-            self.delivered += 1;
-            self.seen[socket].take(content, place, &mut self.faults);
-        }
+        // Whatever is no message of this run still has its place.
+        let Some(place) = content::place(json) else { return };
+        let content = Content::find(json).filter(|content| content.run == self.acks.run);
+        self.delivered += u64::from(content.is_some());
+        self.seen[socket].take(content, place, &mut self.faults);
     }
 
     fn resumed(&mut self, socket: usize, json: &[u8], out: &mut Outgoing) {
