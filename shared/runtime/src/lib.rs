@@ -8,5 +8,7 @@ pub mod admin;
 pub mod backoff;
 pub mod clock;
 pub mod config;
+pub mod process;
 pub mod shutdown;
+pub mod stop;
 pub mod telemetry;

@@ -115,6 +115,11 @@ impl Nats {
     /// # Errors
     /// [`OpenError`] when no server answers, or the one that does cannot carry the log.
     pub async fn connect(options: NatsOptions, shutdown: &Shutdown) -> Result<Self, OpenError> {
+        // The client library's futures are large, and callers keep theirs small.
+        Box::pin(Self::open(options, shutdown)).await
+    }
+
+    async fn open(options: NatsOptions, shutdown: &Shutdown) -> Result<Self, OpenError> {
         let signals = Arc::new(Signals::new());
         let client = connect::connect(&options, signals.clone()).await?;
         let (link, inbox) = Link::open(client, signals).await.map_err(|_| OpenError::Ended)?;

@@ -1,6 +1,6 @@
 //! What an operator says of NATS.
 
-use runtime::config::Secret;
+use runtime::config::{Reader, Secret};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,6 +49,44 @@ impl NatsOptions {
             dedup_window: Duration::from_secs(120),
             ack_wait: Duration::from_secs(30),
             live_queue: 8_192,
+        }
+    }
+    /// Reads what stands beside the address, as `nats.*`; faults stay with the reader.
+    pub fn read(reader: &mut Reader, url: &str, name: &str) -> Self {
+        let default = Self::new(url);
+        let user: Option<String> = reader.get_opt("nats.user");
+        let password: Option<Secret> = reader.get_opt("nats.password");
+        let certificate: Option<PathBuf> = reader.get_opt("nats.certificate_file");
+        let key: Option<PathBuf> = reader.get_opt("nats.key_file");
+        let replicas = reader.get("nats.replicas", default.replicas);
+        if ![1, 3, 5].contains(&replicas) {
+            reader.fault(format!("nats.replicas = {replicas}: expected 1, 3 or 5"));
+        }
+        Self {
+            name: name.to_owned(),
+            credentials: reader.get_opt("nats.credentials_file"),
+            login: both(reader, user, password, "nats.user and nats.password"),
+            token: reader.get_opt("nats.token"),
+            ca_file: reader.get_opt("nats.ca_file"),
+            client_certificate: both(reader, certificate, key, "nats.certificate_file and nats.key_file"),
+            replicas,
+            max_bytes: reader
+                .get_opt::<u64>("nats.max_bytes")
+                .map_or(default.max_bytes, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+            dedup_window: reader.get_duration("nats.dedup_window_ms", default.dedup_window),
+            ..default
+        }
+    }
+}
+
+/// Takes two values that are nothing without each other.
+fn both<A, B>(reader: &mut Reader, one: Option<A>, other: Option<B>, names: &str) -> Option<(A, B)> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some((one, other)),
+        (None, None) => None,
+        _ => {
+            reader.fault(format!("{names}: one is given without the other"));
+            None
         }
     }
 }

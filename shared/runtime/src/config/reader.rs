@@ -117,13 +117,14 @@ impl<T: FromValue> FromValue for Vec<T> {
 pub struct Reader {
     source: Source,
     known: BTreeSet<String>,
+    left: Vec<&'static str>,
     faults: Vec<String>,
 }
 
 impl Reader {
     /// Starts to read a source.
     pub fn new(source: Source) -> Self {
-        Self { source, known: BTreeSet::new(), faults: Vec::new() }
+        Self { source, known: BTreeSet::new(), left: Vec::new(), faults: Vec::new() }
     }
 
     /// Returns the value at a place of the tree, or the default; a value that cannot be read is a fault.
@@ -156,13 +157,19 @@ impl Reader {
         self.faults.push(fault.into());
     }
 
+    /// Leaves whole sections to other processes that read the same file.
+    pub fn leave(&mut self, sections: &[&'static str]) {
+        self.left.extend(sections);
+    }
+
     /// Ends the reading: whatever was wrong, and every key that nobody asked for with the nearest known one.
     ///
     /// # Errors
     /// [`Faults`], all of them at once.
     pub fn finish(mut self) -> Result<(), Faults> {
         for (place, written) in &self.source.values {
-            if !self.known.contains(place) {
+            let section = place.split('.').next().unwrap_or_default();
+            if !self.known.contains(place) && !self.left.contains(&section) {
                 let nearest = self.known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, place));
                 let hint = nearest.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
                 self.faults.push(format!("{place} ({}): unknown key{hint}", written.origin));
@@ -195,6 +202,13 @@ mod tests {
         assert!(all.contains("did you mean limits.frames_max?"), "{all}");
         assert!(!all.contains("hunter2"), "{all}");
         assert_eq!(format!("{:?}", Secret::new("hunter2")), "***");
+    }
+
+    #[test]
+    fn sections_of_other_processes_are_left_to_them() {
+        let mut reader = reader("[worker]\nroles = 'history'\n[gatway]\nx = 1");
+        reader.leave(&["worker"]);
+        assert_eq!(reader.finish().unwrap_err().lines().len(), 1, "a section of nobody is a fault");
     }
 
     #[test]

@@ -1,0 +1,247 @@
+#!/usr/bin/env python3
+"""A fleet on one machine: nats-server, gateways, workers, and a load balancer before the gateways.
+
+    deploy/tools/fleet.py --data DIR [--gateways 2] [--workers 2] [--balancer PORT] [--bin target/release]
+
+Everything is configured by the environment of this program (DEBUG, SECRET_KEY, ...); what belongs to the fleet -
+NATS_URL, LISTEN, ADMIN_LISTEN, DATA_DIR, the path of the store - is set for each process. DIR/fleet.json says who
+runs where, and is written anew whenever that changes:
+
+    {"listen": "127.0.0.1:8000", "gateways": ["127.0.0.1:8001", ...], "nats": "nats://127.0.0.1:4222",
+     "admin": {"gateway-1": "127.0.0.1:9091", ...}, "pids": {"nats": 1, "gateway-1": 2, ...}, "ready": true}
+
+A process that dies is started again where it was, as an orchestrator would do; SIGTERM and ^C stop everything:
+gateways first, then workers, then the rest. Exit codes: 0 stopped as asked, 1 something did not start or stop.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Seconds.
+START = 60
+STOP = 40
+LOOK = 0.05
+# A process that dies within this time of its start is not started again at once.
+SHORT_LIFE = 1.0
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(address, path="/readyz"):
+    try:
+        with urllib.request.urlopen(f"http://{address}{path}", timeout=2) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def listens(port):
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Member:
+    """One process: how to start it, and the one that runs now."""
+
+    def __init__(self, name, command, environment, folder, ready):
+        self.name, self.command, self.environment, self.ready = name, command, environment, ready
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.process, self.started = None, 0.0
+
+    def start(self):
+        log = open(self.folder / f"{self.name}.log", "ab")
+        self.started = time.monotonic()
+        # Signals from a terminal go to this program alone, which stops the others in their order.
+        self.process = subprocess.Popen(
+            self.command, env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL,
+            stdout=log, stderr=log, start_new_session=True,
+        )
+        log.close()
+
+    def is_gone(self):
+        return self.process is None or self.process.poll() is not None
+
+    def log_tail(self):
+        return (self.folder / f"{self.name}.log").read_text(errors="replace")[-2000:]
+
+    def stop(self):
+        if not self.is_gone():
+            self.process.send_signal(signal.SIGTERM)
+            # A process that was stopped for a test hears only when it goes on.
+            self.process.send_signal(signal.SIGCONT)
+
+
+class Fleet:
+    """All members, in the order in which they start."""
+
+    def __init__(self, options):
+        self.data = options.data.resolve()
+        self.data.mkdir(parents=True, exist_ok=True)
+        self.bin = options.bin.resolve()
+        self.members, self.gateways, self.admin = [], [], {}
+        self.stopping = False
+        self.nats_port = options.nats_port or free_port()
+        self.add_nats()
+        # The last workers store what the gateways' last clients wrote, so they start first and stop later.
+        for number in range(1, options.workers + 1):
+            self.add("worker", number, {"SAFESHIPPER__STORE__FILE": str(self.data / "store.db")})
+        for number in range(1, options.gateways + 1):
+            port = free_port()
+            self.gateways.append(f"127.0.0.1:{port}")
+            self.add("gateway", number, {"LISTEN": self.gateways[-1]})
+        self.listen = self.gateways[0] if self.gateways else None
+        if options.balancer is not None:
+            self.add_balancer(options.balancer or free_port())
+
+    def add_nats(self):
+        folder = self.data / "nats"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "nats.conf").write_text(
+            f"listen: 127.0.0.1:{self.nats_port}\n"
+            f'jetstream {{ store_dir: "{folder / "data"}", sync_interval: always }}\n'
+            "no_fast_producer_stall: true\n"
+        )
+        server = ROOT / ".tools" / "bin" / "nats-server"
+        command = [str(server), "-c", str(folder / "nats.conf")]
+        self.members.append(Member("nats", command, dict(os.environ), folder, lambda: listens(self.nats_port)))
+
+    def add(self, kind, number, settings):
+        name = f"{kind}-{number}"
+        folder = self.data / name
+        admin = f"127.0.0.1:{free_port()}"
+        self.admin[name] = admin
+        environment = {
+            **os.environ,
+            "BROKER": "nats",
+            "NATS_URL": f"nats://127.0.0.1:{self.nats_port}",
+            "ADMIN_LISTEN": admin,
+            "DATA_DIR": str(folder),
+            **settings,
+        }
+        self.members.append(Member(name, [str(self.bin / kind)], environment, folder, lambda: answers(admin)))
+
+    def add_balancer(self, port):
+        folder = self.data / "balancer"
+        folder.mkdir(parents=True, exist_ok=True)
+        servers = "\n".join(
+            f"    server gateway-{n} {address} check port {self.admin[f'gateway-{n}'].rsplit(':', 1)[1]} inter 500ms fall 1"
+            for n, address in enumerate(self.gateways, 1)
+        )
+        (folder / "haproxy.cfg").write_text(
+            "global\n    maxconn 15000\n"
+            "defaults\n    mode tcp\n    timeout connect 2s\n    timeout client 1h\n    timeout server 1h\n"
+            "    timeout tunnel 1h\n    option redispatch\n    retries 3\n"
+            f"frontend chat\n    bind 127.0.0.1:{port}\n    default_backend gateways\n"
+            "backend gateways\n    balance leastconn\n    option httpchk GET /readyz\n"
+            f"{servers}\n"
+        )
+        self.listen = f"127.0.0.1:{port}"
+        command = [shutil.which("haproxy") or "/usr/sbin/haproxy", "-db", "-f", str(folder / "haproxy.cfg")]
+        ready = lambda: listens(port)
+        self.members.append(Member("balancer", command, dict(os.environ), folder, ready))
+
+    def write(self, ready):
+        state = {
+            "listen": self.listen,
+            "gateways": self.gateways,
+            "nats": f"nats://127.0.0.1:{self.nats_port}",
+            "admin": self.admin,
+            "pids": {m.name: m.process.pid for m in self.members if m.process},
+            "ready": ready,
+        }
+        fresh = self.data / "fleet.json.new"
+        fresh.write_text(json.dumps(state))
+        fresh.replace(self.data / "fleet.json")
+
+    def start(self):
+        """Starts the members in their order, each when the one before is ready; says whether that worked."""
+        (self.data / "fleet.json").unlink(missing_ok=True)
+        for member in self.members:
+            member.start()
+            until = time.monotonic() + START
+            while not member.ready():
+                if self.stopping:
+                    return True
+                if member.is_gone() or time.monotonic() > until:
+                    print(f"{member.name} did not start:\n{member.log_tail()}", file=sys.stderr)
+                    return False
+                time.sleep(LOOK)
+        self.write(ready=True)
+        return True
+
+    def watch(self):
+        """Starts again what dies, until asked to stop."""
+        while not self.stopping:
+            for member in self.members:
+                if member.is_gone() and time.monotonic() - member.started > SHORT_LIFE and not self.stopping:
+                    print(f"{member.name} ended with {member.process.returncode}; it starts again", flush=True)
+                    member.start()
+                    self.write(ready=True)
+            time.sleep(LOOK)
+
+    def stop(self):
+        """Stops the members in groups; says whether each of ours ended as asked."""
+        well = True
+        for kind in ("balancer", "gateway", "worker", "nats"):
+            group = [m for m in self.members if m.name.split("-")[0] == kind and m.process]
+            for member in group:
+                member.stop()
+            for member in group:
+                try:
+                    code = member.process.wait(STOP)
+                except subprocess.TimeoutExpired:
+                    member.process.kill()
+                    code = "no end in time"
+                if code != 0 and kind in ("gateway", "worker"):
+                    print(f"{member.name} ended with {code}:\n{member.log_tail()}", file=sys.stderr)
+                    well = False
+        return well
+
+
+def parse():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of everything that is kept")
+    parser.add_argument("--gateways", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--balancer", type=int, metavar="PORT", help="haproxy on this port; 0 takes a free one")
+    parser.add_argument("--nats-port", type=int, help="default: a free one")
+    parser.add_argument("--bin", type=Path, default=ROOT / "target" / "release", help="folder of the binaries")
+    return parser.parse_args()
+
+
+def main():
+    fleet = Fleet(parse())
+
+    def asked(_signal, _frame):
+        fleet.stopping = True
+
+    signal.signal(signal.SIGTERM, asked)
+    signal.signal(signal.SIGINT, asked)
+    started = fleet.start()
+    if started and not fleet.stopping:
+        print(f"the fleet is up: http://{fleet.listen}/chat", flush=True)
+        fleet.watch()
+    stopped = fleet.stop()
+    return 0 if started and stopped else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
