@@ -4,9 +4,11 @@ use crate::serving::{Answers, unavailable};
 use crate::tail::Tail;
 use broker::Broker;
 use protocol::envelope::Fact;
-use protocol::ids::Position;
+use protocol::ids::{MessageId, Position};
 use protocol::limits::PAGE_BYTES_MAX;
+use protocol::message::Message;
 use protocol::requests::{Answer, HistoryAnswer, HistoryRange, HistoryRequest, PlacedMessage};
+use std::ops::Range;
 use store::{Store, StoreError};
 
 pub(crate) struct History {
@@ -50,19 +52,13 @@ impl History {
                 let tail = tail.into_iter().filter(|message| is_before(bound, &message.position)).collect();
                 self.forth(request, tail, limit).await
             }
-            HistoryRange::Around(id) => {
-                let lately = tail.iter().position(|message| {
-                    let read = serde_json::from_str::<protocol::message::Message>(message.message.get());
-                    read.is_ok_and(|message| message.id == *id)
-                });
-                match lately {
-                    Some(at) => self.around_tail(request, tail, at).await,
-                    None => {
-                        let page = self.store.history(request).await?;
-                        if page.messages.is_empty() { Ok(page) } else { Ok(appended(page, tail, limit)) }
-                    }
+            HistoryRange::Around(id) => match tail.iter().position(|message| is(message, id)) {
+                Some(at) => self.around_tail(request, tail, at).await,
+                None => {
+                    let page = self.store.history(request).await?;
+                    if page.messages.is_empty() { Ok(page) } else { Ok(appended(page, tail, limit)) }
                 }
-            }
+            },
         }
     }
 
@@ -158,24 +154,44 @@ fn is_before(a: &Position, b: &Position) -> bool {
     (&a.epoch, a.seq) < (&b.epoch, b.seq)
 }
 
-/// Cuts a page to what one frame may hold: at the end that the client asks on from.
+/// Cuts a page to what one frame may hold: at the ends that the client asks on from, so that what it wanted stays.
 fn within_bytes(mut page: HistoryAnswer, range: &HistoryRange) -> HistoryAnswer {
-    let forth = matches!(range, HistoryRange::After(_));
-    let sizes = page.messages.iter().map(|message| message.message.get().len() + 128);
-    let ordered: Vec<usize> = if forth { sizes.collect() } else { sizes.rev().collect() };
-    let mut bytes = 0;
-    let fitting = ordered.iter().take_while(|size| {
-        bytes += **size;
-        bytes <= PAGE_BYTES_MAX
-    });
-    let keep = fitting.count().max(1);
-    if keep < page.messages.len() {
-        page.more = true;
-        if forth {
-            page.messages.truncate(keep);
-        } else {
-            page.messages.drain(..page.messages.len() - keep);
+    let Some(last) = page.messages.len().checked_sub(1) else { return page };
+    let wanted = match range {
+        HistoryRange::Newest | HistoryRange::Before(_) => last,
+        HistoryRange::After(_) => 0,
+        HistoryRange::Around(id) => page.messages.iter().position(|one| is(one, id)).unwrap_or(last),
+    };
+    let sizes: Vec<_> = page.messages.iter().map(|one| one.message.get().len() + 128).collect();
+    let fits = fitting(&sizes, wanted);
+    page.more |= fits.len() < sizes.len();
+    page.messages.truncate(fits.end);
+    page.messages.drain(..fits.start);
+    page
+}
+
+/// Returns which messages fit into one frame: the wanted one in any case, and its neighbours on both sides by turns.
+fn fitting(sizes: &[usize], wanted: usize) -> Range<usize> {
+    let (mut fits, mut bytes) = (wanted..wanted + 1, sizes[wanted]);
+    loop {
+        let has_room = |at: &usize| sizes.get(*at).is_some_and(|size| bytes + size <= PAGE_BYTES_MAX);
+        let older = fits.start.checked_sub(1).filter(has_room);
+        let newer = Some(fits.end).filter(has_room);
+        let older_is_next = wanted - fits.start < fits.end - wanted;
+        match (older, newer) {
+            (Some(at), newer) if older_is_next || newer.is_none() => {
+                bytes += sizes[at];
+                fits.start = at;
+            }
+            (_, Some(at)) => {
+                bytes += sizes[at];
+                fits.end = at + 1;
+            }
+            _ => return fits,
         }
     }
-    page
+}
+
+fn is(placed: &PlacedMessage, id: &MessageId) -> bool {
+    serde_json::from_str::<Message>(placed.message.get()).is_ok_and(|message| message.id == *id)
 }

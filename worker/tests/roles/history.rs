@@ -71,3 +71,27 @@ async fn a_page_fits_into_one_frame() {
     let (texts, more) = page(&world, HistoryRange::Newest, 200).await;
     assert!(more && texts.len() <= 128 * 1024, "{} bytes", texts.len());
 }
+
+#[tokio::test]
+async fn the_wanted_message_stays_however_large_its_neighbours_are() {
+    for roles in [&[History][..], &[History, Persistence]] {
+        let world = World::new();
+        world.channel("general").await;
+        let worker = world.start(roles).await;
+        let mut said = Vec::new();
+        for n in 0..30 {
+            said.push(world.say("general", &format!("{n:02}{}", "x".repeat(7_998))).await.0);
+        }
+        if roles.contains(&Persistence) {
+            world.stored("general").await;
+        }
+        for (wanted, expected) in [(0, 0..15), (3, 0..15), (12, 5..20), (15, 8..23), (29, 15..30)] {
+            let (texts, more) = page(&world, HistoryRange::Around(said[wanted].clone()), 200).await;
+            let seen: Vec<usize> = texts.split(' ').map(|text| text[..2].parse().unwrap()).collect();
+            assert!(more && texts.len() <= 128 * 1024, "{} bytes", texts.len());
+            assert!(seen.contains(&wanted), "{wanted} is not in {seen:?}");
+            assert_eq!(seen, expected.collect::<Vec<_>>(), "around {wanted}");
+        }
+        worker.stop().await;
+    }
+}
