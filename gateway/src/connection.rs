@@ -5,10 +5,11 @@
 
 use crate::admission::Admitted;
 use crate::hub::ConnectionId;
-use crate::outbox::{Flushed, Outbox};
+use crate::outbox::{Flushed, Full, Outbox};
 use crate::reactor::Reactor;
 use crate::session::Session;
 use crate::websocket::decoder::Decoder;
+use bytes::Bytes;
 use protocol::frames::Dialect;
 use protocol::ids::ChannelId;
 use std::cell::{Cell, RefCell};
@@ -177,6 +178,14 @@ impl Connection {
         if (self.paused.get() || self.deaf.get()) && self.may_read() {
             self.wake();
         }
+    }
+
+    /// Queues a pushed event; writes before only when there is no room else.
+    ///
+    /// # Errors
+    /// [`Full`] when the socket takes no more just now.
+    pub(crate) fn push_event(&self, frame: Bytes) -> Result<(), Full> {
+        self.outbox.borrow_mut().push_event(frame, |slices| self.socket.try_write_vectored(slices))
     }
 
     /// Writes as much as the socket takes.

@@ -33,6 +33,9 @@ const ID: ConnectionId = ConnectionId(1);
 /// Entries of one read of the log.
 const READ_ENTRIES: usize = 7;
 
+/// Bytes that the kernel holds at most for the socket here.
+const ROOM_MAX: usize = 300_000;
+
 /// Where the two channels stand when the session opens.
 const STARTS: [(&str, Seq); 2] = [("a", 3), ("b", 5)];
 
@@ -46,7 +49,7 @@ enum Step {
     Read,
     /// The reactor takes the next thing from its queue.
     Take,
-    /// The socket takes so many bytes.
+    /// The socket has room for so many bytes more.
     Write(usize),
     /// The client answers what it was told.
     Answer,
@@ -92,6 +95,8 @@ struct World {
     hub: Hub<()>,
     session: Session,
     outbox: Outbox,
+    /// Bytes that the socket has room for.
+    room: usize,
     wire: Vec<u8>,
     client: Client,
 }
@@ -110,6 +115,19 @@ fn envelope(channel: &ChannelId, bytes: usize) -> Envelope {
         client_msg_id: None,
         content_hash: 0,
         body: serde_json::value::to_raw_value(&"x".repeat(bytes)).unwrap(),
+    }
+}
+
+/// Takes what `room` allows.
+fn socket<'a>(
+    room: &'a mut usize,
+    wire: &'a mut Vec<u8>,
+) -> impl FnMut(&[io::IoSlice<'_>]) -> io::Result<usize> + 'a {
+    move |slices| {
+        let taken: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(*room).collect();
+        *room -= taken.len();
+        wire.extend_from_slice(&taken);
+        if taken.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken.len()) }
     }
 }
 
@@ -135,6 +153,7 @@ impl World {
             hub,
             session: crate::session::tests::open(Form::V1, false),
             outbox: Outbox::default(),
+            room: 0,
             wire: Vec::new(),
             client: Client {
                 seen: STARTS.map(|(id, start)| (id.to_owned(), vec![start])).into(),
@@ -208,7 +227,9 @@ impl World {
                 let pushed = self.hub.advance(event.channel(), event.seq()).count();
                 if pushed == 1 {
                     let frame = event.frame(Dialect::V1Json).unwrap().clone();
-                    if self.outbox.push_event(frame).is_err() {
+                    let pushed = self.outbox.push_event(frame, socket(&mut self.room, &mut self.wire));
+                    if pushed.is_err() {
+                        assert_eq!(self.room, 0, "a socket that takes something has not overflowed");
                         self.overflowed(event.channel());
                     }
                 }
@@ -282,14 +303,9 @@ impl World {
         None
     }
 
-    fn write(&mut self, mut bytes: usize) {
-        let wire = &mut self.wire;
-        let flushed = self.outbox.flush(|slices| {
-            let taken: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(bytes).collect();
-            bytes -= taken.len();
-            wire.extend_from_slice(&taken);
-            if taken.is_empty() { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(taken.len()) }
-        });
+    fn write(&mut self, bytes: usize) {
+        self.room = ROOM_MAX.min(self.room + bytes);
+        let flushed = self.outbox.flush(socket(&mut self.room, &mut self.wire));
         assert_ne!(flushed, Flushed::Broken);
         self.room();
         while let Some(frame) = next_frame(&mut self.wire) {

@@ -80,22 +80,43 @@ pub(crate) enum Flushed {
     Broken,
 }
 
-/// There was no room for an event.
+/// There was no room for an event, and the socket takes no more just now.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
 impl Outbox {
-    /// Queues a pushed event.
+    /// Queues a pushed event. When it finds no room, what waits is written first, as by [`Self::flush`]: one turn may
+    /// bring more than the bound, and only a socket that takes no more has overflowed.
     ///
     /// # Errors
-    /// [`Full`] when the events' part of the bound is used up; nothing was queued.
-    pub(crate) fn push_event(&mut self, frame: Bytes) -> Result<(), Full> {
-        let bytes = self.bytes + frame.len();
-        if bytes > OUTBOX_EVENT_BYTES_MAX || bytes + self.page_room > OUTBOX_BYTES_MAX {
-            return Err(Full);
+    /// [`Full`] when the events' part of the bound is used up all the same; nothing was queued.
+    pub(crate) fn push_event(
+        &mut self,
+        frame: Bytes,
+        write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> Result<(), Full> {
+        if !self.has_room_for_event(&frame) {
+            self.make_room(&frame, write)?;
         }
         self.push_answer(frame);
         Ok(())
+    }
+
+    fn has_room_for_event(&self, frame: &Bytes) -> bool {
+        let bytes = self.bytes + frame.len();
+        bytes <= OUTBOX_EVENT_BYTES_MAX && bytes + self.page_room <= OUTBOX_BYTES_MAX
+    }
+
+    /// Apart from [`Self::push_event`], which is the hot path.
+    #[cold]
+    fn make_room(
+        &mut self,
+        frame: &Bytes,
+        write: impl FnMut(&[IoSlice<'_>]) -> io::Result<usize>,
+    ) -> Result<(), Full> {
+        // A broken socket is noticed by the flush at the turn's end.
+        self.flush(write);
+        if self.has_room_for_event(frame) { Ok(()) } else { Err(Full) }
     }
 
     /// Queues an answer.

@@ -18,6 +18,7 @@ use protocol::ids::{ChannelId, Epoch, Position, Seq, UserId};
 use protocol::message::Sender;
 use protocol::requests::{CommandAnswer, Membership, SessionAnswer};
 use std::cell::RefCell;
+use std::io::{ErrorKind, IoSlice};
 use std::rc::Rc;
 
 /// A clock that stands still at the end of 2026: what is measured does not depend on when.
@@ -197,7 +198,8 @@ impl Deliver {
         let mut dirty = Vec::new();
         for outbox in self.hub.advance(&self.channel, self.seq) {
             let frame = event.frame(Dialect::V1Json).expect("v1 has it");
-            outbox.borrow_mut().push_event(frame.clone()).expect("room");
+            let blocked = |_: &[IoSlice<'_>]| Err(ErrorKind::WouldBlock.into());
+            outbox.borrow_mut().push_event(frame.clone(), blocked).expect("room");
             dirty.push(outbox.clone());
         }
         let mut written = 0;

@@ -3,19 +3,32 @@
 use super::*;
 use proptest::prelude::*;
 
-/// A socket that takes so many bytes at each turn.
-fn socket<'a>(
-    turns: &'a mut dyn Iterator<Item = usize>,
-    taken: &'a mut Vec<u8>,
-) -> impl FnMut(&[IoSlice<'_>]) -> io::Result<usize> + 'a {
-    move |slices| {
-        let room = turns.next().unwrap_or(0);
+/// Bytes that the socket here takes with one write.
+const WRITE: usize = 50_000;
+
+/// A socket that has room for some bytes, and what it took.
+#[derive(Default)]
+struct Socket {
+    room: usize,
+    taken: Vec<u8>,
+}
+
+impl Socket {
+    fn write(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let room = self.room.min(WRITE);
         if room == 0 {
             return Err(ErrorKind::WouldBlock.into());
         }
         let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(room).collect();
-        taken.extend_from_slice(&bytes);
+        self.taken.extend_from_slice(&bytes);
+        self.room -= bytes.len();
         Ok(bytes.len())
+    }
+
+    /// Lets `outbox` write so many bytes more.
+    fn take(&mut self, outbox: &mut Outbox, bytes: usize) -> Flushed {
+        self.room += bytes;
+        outbox.flush(|slices| self.write(slices))
     }
 }
 
@@ -76,14 +89,15 @@ proptest! {
     fn frames_leave_whole_in_the_order_of_their_lane_and_within_the_bound(
         steps in prop::collection::vec(step(), 1..200),
     ) {
-        let (mut outbox, mut taken, mut number) = (Outbox::default(), Vec::new(), 0_u16);
+        let (mut outbox, mut socket, mut number) = (Outbox::default(), Socket::default(), 0_u16);
         let (mut ordered, mut pongs, mut newest) = (Vec::new(), Vec::new(), std::collections::HashMap::new());
         for step in steps {
             number += 1;
             match step {
                 Step::Event(extra) => {
-                    if outbox.push_event(frame(ORDERED, number, extra)).is_ok() {
-                        ordered.push((ORDERED, number));
+                    match outbox.push_event(frame(ORDERED, number, extra), |slices| socket.write(slices)) {
+                        Ok(()) => ordered.push((ORDERED, number)),
+                        Err(Full) => prop_assert_eq!(socket.room, 0, "a socket that takes something has not overflowed"),
                     }
                 }
                 Step::Answer(extra) if outbox.takes_answers() => {
@@ -107,15 +121,15 @@ proptest! {
                 }
                 Step::Answer(_) | Step::AskPage | Step::PageComes(_) => {}
                 Step::Write(bytes) => {
-                    outbox.flush(socket(&mut std::iter::once(bytes), &mut taken));
+                    socket.take(&mut outbox, bytes);
                 }
             }
             prop_assert!(outbox.bytes <= OUTBOX_BYTES_MAX, "{} bytes", outbox.bytes);
         }
-        prop_assert_eq!(outbox.flush(socket(&mut std::iter::repeat(50_000), &mut taken)), Flushed::Empty);
+        prop_assert_eq!(socket.take(&mut outbox, 10 * OUTBOX_BYTES_MAX), Flushed::Empty);
         prop_assert!(outbox.is_empty());
         prop_assert_eq!(outbox.bytes, 0);
-        let read = read(&taken);
+        let read = read(&socket.taken);
         let lane = |lane: u8| read.iter().copied().filter(|(of, _)| *of == lane).collect::<Vec<_>>();
         prop_assert_eq!(lane(ORDERED), ordered);
         prop_assert_eq!(lane(PONG), pongs);
@@ -127,9 +141,14 @@ proptest! {
 }
 
 fn all(outbox: &mut Outbox) -> Vec<u8> {
-    let mut taken = Vec::new();
-    outbox.flush(socket(&mut std::iter::repeat(9), &mut taken));
-    taken
+    let mut socket = Socket::default();
+    socket.take(outbox, OUTBOX_BYTES_MAX);
+    socket.taken
+}
+
+/// Pushes an event to a socket that takes nothing.
+fn push_blocked(outbox: &mut Outbox, frame: Bytes) -> Result<(), Full> {
+    outbox.push_event(frame, |_| Err(ErrorKind::WouldBlock.into()))
 }
 
 #[test]
@@ -137,29 +156,39 @@ fn events_leave_room_for_answers_and_a_page() {
     let mut outbox = Outbox::default();
     let frame = Bytes::from(vec![0; 64 * 1024]);
     outbox.await_page();
-    outbox.push_event(frame.clone()).unwrap();
-    assert_eq!(outbox.push_event(frame.clone()), Err(Full), "the page's room is set aside");
+    push_blocked(&mut outbox, frame.clone()).unwrap();
+    assert_eq!(push_blocked(&mut outbox, frame.clone()), Err(Full), "the page's room is set aside");
     outbox.page_came();
-    outbox.push_event(frame.clone()).unwrap();
+    push_blocked(&mut outbox, frame.clone()).unwrap();
     assert!(!outbox.has_room_for_page());
-    outbox.push_event(frame).unwrap();
-    assert_eq!(outbox.push_event(Bytes::from_static(b"x")), Err(Full));
+    push_blocked(&mut outbox, frame).unwrap();
+    assert_eq!(push_blocked(&mut outbox, Bytes::from_static(b"x")), Err(Full));
     assert!(outbox.takes_answers());
     outbox.push_answer(Bytes::from(vec![0; 60 * 1024]));
     assert!(!outbox.takes_answers());
 }
 
 #[test]
+fn a_burst_above_the_bound_is_written_while_it_comes_and_overflows_only_a_blocked_socket() {
+    let (mut outbox, mut socket) = (Outbox::default(), Socket { room: 800_000, taken: Vec::new() });
+    let frame = Bytes::from(vec![0; 32_000]);
+    let pushed =
+        (0..40).take_while(|_| outbox.push_event(frame.clone(), |slices| socket.write(slices)).is_ok());
+    assert_eq!(pushed.count(), 31, "25 are written, six wait");
+    assert_eq!((socket.room, outbox.bytes), (0, 6 * 32_000));
+}
+
+#[test]
 fn what_is_urgent_overtakes_all_but_the_frame_that_is_begun() {
-    let (mut outbox, mut taken) = (Outbox::default(), Vec::new());
+    let (mut outbox, mut socket) = (Outbox::default(), Socket::default());
     outbox.push_answer(Bytes::from_static(b"begun "));
     outbox.push_answer(Bytes::from_static(b"event "));
-    outbox.flush(socket(&mut [2].into_iter(), &mut taken));
+    socket.take(&mut outbox, 2);
     outbox.push_urgent(Urgent::Ping, Bytes::from_static(b"old "));
     outbox.push_urgent(Urgent::Reconnect, Bytes::from_static(b"reconnect "));
     outbox.push_urgent(Urgent::Ping, Bytes::from_static(b"ping "));
-    taken.extend(all(&mut outbox));
-    assert_eq!(taken, b"begun reconnect ping event ");
+    socket.taken.extend(all(&mut outbox));
+    assert_eq!(socket.taken, b"begun reconnect ping event ");
 }
 
 #[test]
@@ -179,15 +208,15 @@ fn of_what_passes_the_newest_is_told_last_of_all() {
 #[test]
 fn nothing_overtakes_or_follows_the_last_frame() {
     for (drop_rest, expected) in [(true, &b"half!"[..]), (false, b"halfkept!")] {
-        let (mut outbox, mut taken) = (Outbox::default(), Vec::new());
+        let (mut outbox, mut socket) = (Outbox::default(), Socket::default());
         outbox.push_answer(Bytes::from_static(b"half"));
         outbox.push_answer(Bytes::from_static(b"kept"));
-        outbox.flush(socket(&mut [2].into_iter(), &mut taken));
+        socket.take(&mut outbox, 2);
         outbox.push_urgent(Urgent::Pong, Bytes::from_static(b"pong"));
         outbox.push_passing(1, Bytes::from_static(b"typing"));
         outbox.push_last(Bytes::from_static(b"!"), drop_rest);
-        taken.extend(all(&mut outbox));
-        assert_eq!(taken, expected);
+        socket.taken.extend(all(&mut outbox));
+        assert_eq!(socket.taken, expected);
     }
 }
 

@@ -17,7 +17,7 @@ use crate::echo;
 use crate::hub::{ConnectionId, Hub};
 use crate::outbox::Flushed;
 use crate::session::{Input, Moment, Session};
-use crate::upstream::{ReactorId, Tell};
+use crate::upstream::{BATCHES, ReactorId, Tell};
 use crate::websocket::decoder::{Limits, PROTOCOL};
 use crate::websocket::encoder;
 use asks::Asks;
@@ -96,11 +96,16 @@ impl Reactor {
     pub(crate) async fn hear(self: Rc<Self>, mut tells: mpsc::Receiver<Vec<Tell>>) {
         while let Some(batch) = tells.recv().await {
             self.told(batch);
-            // Whatever is there already goes into the same turn: coalescing follows load.
-            while let Ok(batch) = tells.try_recv() {
+            // Whatever is there already goes into the same turn: coalescing follows load, up to a full queue.
+            for _ in 1..BATCHES {
+                let Ok(batch) = tells.try_recv() else { break };
                 self.told(batch);
             }
             self.flush_dirty();
+            if !tells.is_empty() {
+                // Sockets that are read, and swept, get their turn.
+                tokio::task::yield_now().await;
+            }
         }
     }
 

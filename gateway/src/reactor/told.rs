@@ -42,7 +42,7 @@ impl Reactor {
             let mut pushed = 0;
             for connection in hub.advance(event.channel(), event.seq()) {
                 let Some(frame) = event.frame(connection.dialect) else { continue };
-                match connection.outbox.borrow_mut().push_event(frame.clone()) {
+                match connection.push_event(frame.clone()) {
                     Ok(()) => {
                         self.mark_dirty(connection);
                         pushed += 1;
