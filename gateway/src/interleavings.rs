@@ -53,6 +53,8 @@ enum Step {
     Write(usize),
     /// The client answers what it was told.
     Answer,
+    /// Other channels need the memory of this one's ring.
+    RingGoes(usize),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -65,6 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
         10 => Just(Step::Take),
         3 => (1_usize..80_000).prop_map(Step::Write),
         4 => Just(Step::Answer),
+        1 => (0_usize..2).prop_map(Step::RingGoes),
     ]
 }
 
@@ -170,6 +173,7 @@ impl World {
             Step::Take => self.take(),
             Step::Write(bytes) => self.write(bytes),
             Step::Answer => self.answer(),
+            Step::RingGoes(channel) => self.channels.values_mut().nth(channel).unwrap().tail.drop_ring(),
         }
     }
 

@@ -22,6 +22,8 @@ pub(crate) const DURABLE: &str = "gateway_durable_total";
 pub(crate) const LIVE_LOST: &str = "gateway_live_lost_total";
 /// Reads of the log to repair a channel.
 pub(crate) const LOG_READS: &str = "gateway_log_reads_total";
+/// Reads of the log to repair a channel that failed and are tried again.
+pub(crate) const LOG_READS_FAILED: &str = "gateway_log_reads_failed_total";
 /// Typing and the like that was shed.
 pub(crate) const PASSING_DROPPED: &str = "gateway_passing_dropped_total";
 
@@ -40,5 +42,9 @@ pub(crate) fn describe() {
     describe_counter!(DURABLE, "Durable frames sent to the log or a worker, by outcome");
     describe_counter!(LIVE_LOST, "Losses of live copies that were noticed and repaired from the log");
     describe_counter!(LOG_READS, "Reads of the log to repair a channel");
+    describe_counter!(
+        LOG_READS_FAILED,
+        "Reads of the log to repair a channel that failed and are tried again"
+    );
     describe_counter!(PASSING_DROPPED, "Typing and the like that was shed");
 }

@@ -12,6 +12,13 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::OnceLock;
 
+/// Frames that one event is encoded into at most.
+const DIALECTS: usize = 3;
+
+/// Bytes of an event beside its body: its ids (each an allocation), its record, and the frames' own fields.
+/// Reckoned, rounded up.
+const FIXED_BYTES: usize = 1_024;
+
 /// A WebSocket frame per dialect, made when the first reactor needs it; `None` where the form has no such frame.
 #[derive(Default)]
 struct Frames {
@@ -52,9 +59,10 @@ impl Event {
         self.logged.seq
     }
 
-    /// Bytes that the event costs a ring, nearly.
+    /// Bytes that the event costs, nearly and at most: its body, and a frame as long for each dialect that somebody
+    /// may speak.
     pub(crate) fn size(&self) -> usize {
-        self.logged.envelope.body.get().len() + 256
+        (1 + DIALECTS) * self.logged.envelope.body.get().len() + FIXED_BYTES
     }
 
     /// Returns the frame for sockets of this dialect.

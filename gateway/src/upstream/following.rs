@@ -1,37 +1,33 @@
 //! The channels that some reactor of this gateway hears: their tails, and how far each reactor was told.
 
+use super::asking::{READ, in_time, newer};
 use super::envelopes::{decode, decoded};
 use super::event::Passing;
 use super::pages::{Draft, Outcome};
 use super::reactors::Reactors;
+use super::rings::Rings;
 use super::tail::{Next, Tail};
 use super::{Jobs, ReactorId, Tell};
 use crate::hub::Ticket;
-use broker::{Broker, LogPage, ReadError, ReadLimit, SubscriptionControl};
+use broker::{Broker, LogPage, ReadError, SubscriptionControl};
 use bytes::Bytes;
 use protocol::envelope::Logged;
 use protocol::ephemeral::Ephemeral;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
-use protocol::limits::PAGE_BYTES_MAX;
 use protocol::subjects::Slot;
+use runtime::backoff::{self, Backoff};
+use runtime::clock::uptime_ms;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
-
-/// What one read of the log brings at most: a page.
-const READ: ReadLimit = ReadLimit { entries: 512, bytes: PAGE_BYTES_MAX };
 
 /// Reads of the log under way at once, the others wait. Chosen: more would only queue at the disk.
 const READS_MAX: usize = 16;
 
-/// How long the broker may take for one of upstream's questions; then it counts as not answered. Chosen: a
-/// person who opens a channel waits as long.
-const DEADLINE: Duration = Duration::from_secs(5);
-
-/// Between two tries to read a log that could not be read, long enough that the channels of a busy gateway do not flood the log.
-const RETRY: Duration = Duration::from_millis(500);
+/// Below how much the first try to read a log again waits that could not be read, and how far that bound doubles.
+/// Chosen: the channels of a busy gateway do not flood a log that is in trouble, and a person still waits for it.
+const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// A broker's answer that upstream waited for.
 pub(super) enum Job {
@@ -61,6 +57,7 @@ pub(super) struct Following {
     slots_busy: bool,
     generations: u64,
     reads: Arc<Semaphore>,
+    rings: Rings,
 }
 
 enum Wanted {
@@ -82,6 +79,15 @@ struct Followed {
     tail: Tail,
     started: bool,
     readers: Vec<Reader>,
+    /// Between tries to read a log that cannot be read.
+    retry: Backoff,
+}
+
+impl Followed {
+    fn new(generation: u64, tail: Tail, reader: Reader) -> Self {
+        let retry = Backoff::new(RETRY.0, RETRY.1);
+        Self { generation, tail, started: false, readers: vec![reader], retry }
+    }
 }
 
 struct Reader {
@@ -104,6 +110,7 @@ impl Following {
             slots_busy: false,
             generations: 0,
             reads: Arc::new(Semaphore::new(READS_MAX)),
+            rings: Rings::default(),
         }
     }
 
@@ -121,8 +128,7 @@ impl Following {
         self.generations += 1;
         let slot = Slot::of(&channel);
         let tail = Tail::starting(self.broker.epoch(slot.shard));
-        let followed = Followed { generation: self.generations, tail, started: false, readers: vec![reader] };
-        self.channels.insert(channel.clone(), followed);
+        self.channels.insert(channel.clone(), Followed::new(self.generations, tail, reader));
         let users = self.slots.entry(slot).or_default();
         *users += 1;
         if *users == 1 {
@@ -145,6 +151,7 @@ impl Following {
         if self.channels.remove(channel).is_none() {
             return;
         }
+        self.rings.forget(channel);
         let slot = Slot::of(channel);
         if let Some(users) = self.slots.get_mut(&slot) {
             *users -= 1;
@@ -258,15 +265,30 @@ impl Following {
             }
             Err(error) => {
                 tracing::warn!(%error, %channel, "the log cannot be read to repair a gap");
-                return self.read(channel, RETRY, jobs);
+                metrics::counter!(crate::metrics::LOG_READS_FAILED).increment(1);
+                let delay = followed.retry.next(backoff::random());
+                return self.read(channel, delay, jobs);
             }
         };
+        followed.retry.reset();
         self.follow_up(channel, next, jobs);
     }
 
-    fn follow_up(&self, channel: &ChannelId, next: Next, jobs: &Jobs) {
+    fn follow_up(&mut self, channel: &ChannelId, next: Next, jobs: &Jobs) {
+        if let Some(followed) = self.channels.get(channel) {
+            self.rings.hold(channel, followed.tail.ring_bytes(), uptime_ms());
+        }
         if next == Next::Read {
             self.read(channel, Duration::ZERO, jobs);
+        }
+    }
+
+    /// Lets those rings go that are too much, or were quiet too long.
+    pub(super) fn drop_rings(&mut self, now_ms: u64) {
+        while let Some(channel) = self.rings.surplus(now_ms) {
+            if let Some(followed) = self.channels.get_mut(&channel) {
+                followed.tail.drop_ring();
+            }
         }
     }
 
@@ -306,8 +328,8 @@ impl Following {
         }
     }
 
-    pub(super) fn on_passing(&self, channel: &ChannelId, payload: &[u8], reactors: &mut Reactors) {
-        let Some(followed) = self.channels.get(channel) else { return };
+    pub(super) fn on_passing(&mut self, channel: &ChannelId, payload: &[u8], reactors: &mut Reactors) {
+        let Some(followed) = self.channels.get_mut(channel) else { return };
         let Ok(ephemeral) = protocol::requests::decode::<Ephemeral>(payload) else { return };
         let passing = Arc::new(Passing::new(ephemeral));
         for reader in &followed.readers {
@@ -351,17 +373,4 @@ impl Following {
         let (tail, reader) = self.reader(reactor, draft.channel())?;
         Some(draft.finish(tail, reader.sent?))
     }
-}
-
-/// Reads the log after a position. The head first: after a loss most channels turn out to have missed nothing.
-async fn newer(broker: &Broker, channel: &ChannelId, after: Seq) -> Result<Option<LogPage>, ReadError> {
-    let head = in_time(broker.head(channel)).await?;
-    if head.seq <= after {
-        return Ok(None);
-    }
-    in_time(broker.read(channel, after, READ)).await.map(Some)
-}
-
-async fn in_time<T>(question: impl Future<Output = Result<T, ReadError>>) -> Result<T, ReadError> {
-    timeout(DEADLINE, question).await.unwrap_or_else(|late| Err(ReadError::Failed(late.to_string())))
 }

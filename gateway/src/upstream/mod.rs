@@ -5,12 +5,17 @@
 //! list, and gets the events from the ring when its queue has room again. Architecture Invariant: whatever a
 //! reactor gets of one channel - answer to a subscription, events, pages - comes through one queue in one order.
 
+mod asking;
 mod envelopes;
 pub(crate) mod event;
 mod following;
 pub(crate) mod pages;
 mod reactors;
+mod rings;
 pub(crate) mod tail;
+
+#[cfg(test)]
+mod tests;
 
 use crate::hub::{ConnectionId, Ticket};
 use broker::{Broker, LiveEvent, Subscriber};
@@ -20,10 +25,12 @@ use following::{Following, Job, Subscription};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use protocol::frames::Dialect;
 use protocol::ids::{ChannelId, Position, Seq};
+use protocol::limits::PAGE_BYTES_MAX;
 use reactors::Reactors;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Names a reactor of this gateway, `0..`.
@@ -84,8 +91,15 @@ pub(crate) const ASKS: usize = 1_024;
 
 type Jobs = FuturesUnordered<Pin<Box<dyn Future<Output = Job> + Send>>>;
 
-/// Live events taken in one turn before the reactors are told.
+/// Live events taken in one turn before the reactors are told. Chosen: as many as a ring keeps.
 const TURN_EVENTS_MAX: usize = 256;
+
+/// Bytes of their envelopes after which the turn ends. Chosen: half of what a ring keeps, so that none moves on before
+/// its reactors are told.
+const TURN_BYTES_MAX: usize = PAGE_BYTES_MAX;
+
+/// Between two looks for rings that were quiet too long.
+const RINGS_LOOK: Duration = Duration::from_secs(10);
 
 /// The one task of upstream.
 pub(crate) struct Upstream {
@@ -113,10 +127,13 @@ impl Upstream {
 
     /// Runs until every reactor is gone or the broker ends the subscription.
     pub(crate) async fn run(mut self) {
+        let mut looks = tokio::time::interval(RINGS_LOOK);
         loop {
             self.reactors.tell(&mut self.following, &mut self.jobs);
+            // Who has room was told: what goes now is missed only by who was behind for long.
+            self.following.drop_rings(runtime::clock::uptime_ms());
             tokio::select! {
-                // Each arm is cancel safe: two receivers, a set of owned futures, and permits kept in the set.
+                // Each arm is cancel safe: two receivers, a set of owned futures, permits kept in the set, a timer.
                 event = self.subscriber.next() => match event {
                     Some(event) => self.take(event),
                     None => return,
@@ -127,29 +144,43 @@ impl Upstream {
                 },
                 Some(job) = self.jobs.next() => self.finish(job),
                 () = self.reactors.room() => {}
+                _ = looks.tick() => {}
             }
         }
     }
 
     /// Takes a live event and whatever else is there already, so that a burst is told as one batch.
     fn take(&mut self, first: LiveEvent) {
-        let mut next = Some(first);
-        for _ in 0..TURN_EVENTS_MAX {
-            match next {
-                Some(LiveEvent::Durable { channel, prev, position, envelope }) => {
-                    self.following.on_live(&channel, (position.seq, prev), &envelope, &self.jobs);
-                    self.following.list_news(&channel, &mut self.reactors);
-                }
-                Some(LiveEvent::Ephemeral { channel, payload }) => {
-                    self.following.on_passing(&channel, &payload, &mut self.reactors);
-                }
-                Some(LiveEvent::Heads { epoch, heads }) => {
-                    self.following.on_heads(&epoch, &heads, &self.jobs);
-                }
-                Some(LiveEvent::Lost) => self.following.on_lost(&self.jobs),
-                None => return,
+        let mut bytes = self.take_one(first);
+        for _ in 1..TURN_EVENTS_MAX {
+            if bytes >= TURN_BYTES_MAX {
+                return;
             }
-            next = self.subscriber.try_next();
+            let Some(event) = self.subscriber.try_next() else { return };
+            bytes += self.take_one(event);
+        }
+    }
+
+    /// Takes a live event; returns the bytes of its envelope.
+    fn take_one(&mut self, event: LiveEvent) -> usize {
+        match event {
+            LiveEvent::Durable { channel, prev, position, envelope } => {
+                self.following.on_live(&channel, (position.seq, prev), &envelope, &self.jobs);
+                self.following.list_news(&channel, &mut self.reactors);
+                envelope.len()
+            }
+            LiveEvent::Ephemeral { channel, payload } => {
+                self.following.on_passing(&channel, &payload, &mut self.reactors);
+                0
+            }
+            LiveEvent::Heads { epoch, heads } => {
+                self.following.on_heads(&epoch, &heads, &self.jobs);
+                0
+            }
+            LiveEvent::Lost => {
+                self.following.on_lost(&self.jobs);
+                0
+            }
         }
     }
 
