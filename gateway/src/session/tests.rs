@@ -223,6 +223,21 @@ fn typing_is_told_at_most_every_two_seconds_and_expires() {
 }
 
 #[test]
+fn starting_and_stopping_in_turns_is_told_no_more_often() {
+    let mut session = open(Form::V1, false);
+    let start = r#"{"type":"typing_start","channel_id":"a"}"#;
+    let stop = r#"{"type":"typing_stop","channel_id":"a"}"#;
+    let mut told = 0;
+    for now in NOW..NOW + 4_000 {
+        told += frame(&mut session, start, now).len() + frame(&mut session, stop, now).len();
+    }
+    assert_eq!(told, 4, "two starts and two stops");
+    assert!(session.on(Input::Tick, at(NOW + 9_000)).is_empty(), "who stopped does not stop again by time");
+    frame(&mut session, start, NOW + 10_000);
+    assert!(matches!(session.on(Input::Gone, at(NOW + 10_000))[..], [Action::Publish(_), ..]));
+}
+
+#[test]
 fn a_token_ends_a_v1_socket_and_spares_a_classic_one() {
     for (form, expected) in [(Form::V1, Some(CloseCode::TokenExpired)), (Form::Classic, None)] {
         let mut session = open(form, false);

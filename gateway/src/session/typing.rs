@@ -8,30 +8,39 @@ use std::collections::BTreeMap;
 
 #[derive(Default)]
 pub(super) struct Typing {
-    /// Uptime in ms of the last start that was told, for channels in which the user types.
-    started: BTreeMap<ChannelId, u64>,
+    /// Channels in which the user types, or did a moment ago.
+    started: BTreeMap<ChannelId, Start>,
+}
+
+/// The last start of a channel that was told.
+struct Start {
+    /// Uptime in ms.
+    at: u64,
+    /// The others were not told yet that he stopped.
+    types: bool,
 }
 
 impl Typing {
-    /// Tells the others, unless they were told a moment ago.
+    /// Tells the others, unless they were told a moment ago; a stop in between does not change that.
     pub(super) fn start(&mut self, user: &UserId, channel: ChannelId, now: u64, actions: &mut Vec<Action>) {
-        let lately = self.started.get(&channel).is_some_and(|at| now < at + limits::TYPING_START_INTERVAL_MS);
-        if !lately {
-            actions.push(tell(user, channel.clone(), Doing::Typing));
-            self.started.insert(channel, now);
+        if self.started.get(&channel).is_some_and(|start| start.is_recent(now)) {
+            return;
         }
+        actions.push(tell(user, channel.clone(), Doing::Typing));
+        self.started.insert(channel, Start { at: now, types: true });
     }
 
     pub(super) fn stop(&mut self, user: &UserId, channel: ChannelId, actions: &mut Vec<Action>) {
-        if self.started.remove(&channel).is_some() {
+        let typed = self.started.get_mut(&channel).is_some_and(|start| std::mem::take(&mut start.types));
+        if typed {
             actions.push(tell(user, channel, Doing::StoppedTyping));
         }
     }
 
     pub(super) fn expire(&mut self, user: &UserId, now: u64, actions: &mut Vec<Action>) {
-        self.started.retain(|channel, at| {
-            let expired = now >= *at + limits::TYPING_EXPIRES_MS;
-            if expired {
+        self.started.retain(|channel, start| {
+            let expired = now >= start.at + limits::TYPING_EXPIRES_MS;
+            if expired && start.types {
                 actions.push(tell(user, channel.clone(), Doing::StoppedTyping));
             }
             !expired
@@ -39,8 +48,15 @@ impl Typing {
     }
 
     pub(super) fn stop_all(&mut self, user: &UserId, actions: &mut Vec<Action>) {
-        let channels = std::mem::take(&mut self.started).into_keys();
-        actions.extend(channels.map(|channel| tell(user, channel, Doing::StoppedTyping)));
+        let started = std::mem::take(&mut self.started).into_iter();
+        let typed = started.filter(|(_, start)| start.types);
+        actions.extend(typed.map(|(channel, _)| tell(user, channel, Doing::StoppedTyping)));
+    }
+}
+
+impl Start {
+    fn is_recent(&self, now: u64) -> bool {
+        now < self.at + limits::TYPING_START_INTERVAL_MS
     }
 }
 

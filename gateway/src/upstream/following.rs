@@ -7,6 +7,7 @@ use super::pages::{Draft, Outcome};
 use super::reactors::Reactors;
 use super::rings::Rings;
 use super::tail::{Next, Tail};
+use super::typing::Typing;
 use super::{Jobs, ReactorId, Tell};
 use crate::hub::Ticket;
 use broker::{Broker, LogPage, ReadError, SubscriptionControl};
@@ -81,12 +82,13 @@ struct Followed {
     readers: Vec<Reader>,
     /// Between tries to read a log that cannot be read.
     retry: Backoff,
+    typing: Typing,
 }
 
 impl Followed {
     fn new(generation: u64, tail: Tail, reader: Reader) -> Self {
         let retry = Backoff::new(RETRY.0, RETRY.1);
-        Self { generation, tail, started: false, readers: vec![reader], retry }
+        Self { generation, tail, started: false, readers: vec![reader], retry, typing: Typing::default() }
     }
 }
 
@@ -331,6 +333,10 @@ impl Following {
     pub(super) fn on_passing(&mut self, channel: &ChannelId, payload: &[u8], reactors: &mut Reactors) {
         let Some(followed) = self.channels.get_mut(channel) else { return };
         let Ok(ephemeral) = protocol::requests::decode::<Ephemeral>(payload) else { return };
+        if !followed.typing.passes(&ephemeral, uptime_ms()) {
+            metrics::counter!(crate::metrics::PASSING_DROPPED).increment(1);
+            return;
+        }
         let passing = Arc::new(Passing::new(ephemeral));
         for reader in &followed.readers {
             reactors.passing(reader.reactor, passing.clone());

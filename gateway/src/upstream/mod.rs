@@ -13,6 +13,7 @@ pub(crate) mod pages;
 mod reactors;
 mod rings;
 pub(crate) mod tail;
+mod typing;
 
 #[cfg(test)]
 mod tests;
