@@ -3,7 +3,7 @@
 use super::Reactor;
 use crate::connection::Connection;
 use crate::session::{Append, Done, Input};
-use broker::Appended;
+use broker::{Appended, RequestError};
 use bytes::Bytes;
 use protocol::codes::ErrorCode;
 use protocol::envelope::Envelope;
@@ -58,11 +58,7 @@ impl Reactor {
     ) {
         let asked = self.request(RequestSubject::Commands(Slot::of(&channel).shard), request);
         self.call(connection, async move {
-            // Once a command is out, only its answer tells whether it was done.
-            let result = asked.await.map_err(|code| match code {
-                ErrorCode::Internal => ErrorCode::UnknownOutcome,
-                known => known,
-            });
+            let result = asked.await;
             count(&result);
             Input::Done(Done { channel, result })
         });
@@ -77,12 +73,7 @@ impl Reactor {
         let broker = self.common.broker.clone();
         async move {
             let payload = requests::encode(&question).map_err(|_| ErrorCode::Internal)?;
-            let answer = broker.request(subject, Bytes::from(payload), REQUEST_DEADLINE).await;
-            let answer = answer.map_err(|error| {
-                tracing::warn!(%error, %subject, "a request was not answered");
-                error.code()
-            })?;
-            requests::decode::<Answer<A>>(&answer).map_err(|_| ErrorCode::Internal)?
+            outcome(subject, broker.request(subject, Bytes::from(payload), REQUEST_DEADLINE).await)
         }
     }
 
@@ -108,6 +99,19 @@ impl Reactor {
             }
         });
     }
+}
+
+/// Says what became of a request: a worker's word is final, `internal` too; whatever cannot be read may have been
+/// done.
+fn outcome<A: DeserializeOwned>(subject: RequestSubject, answer: Result<Bytes, RequestError>) -> Answer<A> {
+    let answer = answer.map_err(|error| {
+        tracing::warn!(%error, %subject, "a request was not answered");
+        error.code()
+    })?;
+    requests::decode(&answer).unwrap_or_else(|error| {
+        tracing::error!(%error, %subject, "an answer cannot be read");
+        Err(ErrorCode::UnknownOutcome)
+    })
 }
 
 /// A question that changes nothing may be asked again, whatever became of it.
@@ -146,5 +150,42 @@ async fn append_to(broker: broker::Broker, append: Append) -> Answer<CommandAnsw
         }
         // Only an append with `expect` is answered so.
         Appended::Moved { .. } => Err(ErrorCode::Internal),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use protocol::ids::{Epoch, MessageId, Position};
+
+    fn became(answer: Result<&[u8], RequestError>) -> Answer<CommandAnswer> {
+        let subject = RequestSubject::Commands(Slot::of(&ChannelId::parse("general").unwrap()).shard);
+        outcome(subject, answer.map(Bytes::copy_from_slice))
+    }
+
+    #[test]
+    fn what_a_worker_says_is_final_and_only_what_got_lost_is_unknown() {
+        let done = CommandAnswer {
+            position: Position { epoch: Epoch::parse("e").unwrap(), seq: 7 },
+            message_id: MessageId::parse("m").unwrap(),
+            duplicate: false,
+        };
+        let said = |answer: Answer<CommandAnswer>| became(Ok(&requests::encode(&answer).unwrap()));
+        assert_eq!(said(Ok(done.clone())), Ok(done));
+        // It once became `unknown_outcome`, and clients sent the same again for ever.
+        for code in
+            [ErrorCode::Internal, ErrorCode::Conflict, ErrorCode::Unavailable, ErrorCode::UnknownOutcome]
+        {
+            assert_eq!(said(Err(code)), Err(code));
+        }
+        for unreadable in [&b""[..], b"{}", br#"{"Ok":{}}"#, br#"{"Err":"a code of the future"}"#] {
+            assert_eq!(became(Ok(unreadable)), Err(ErrorCode::UnknownOutcome));
+        }
+        for lost in [RequestError::Deadline, RequestError::GivenUp] {
+            assert_eq!(became(Err(lost)), Err(ErrorCode::UnknownOutcome));
+        }
+        for unasked in [RequestError::NoResponders, RequestError::Full, RequestError::Closed] {
+            assert_eq!(became(Err(unasked)), Err(ErrorCode::Unavailable));
+        }
     }
 }

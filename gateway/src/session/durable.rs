@@ -74,10 +74,7 @@ impl Durable {
     /// whatever waits behind fails too: it was certainly not appended, and must not overtake a resend.
     pub(super) fn on_done(&mut self, done: Done, form: Form, actions: &mut Vec<Action>) {
         let Some(mut lane) = self.lanes.remove(&done.channel) else { return };
-        let unreachable = matches!(
-            done.result,
-            Err(ErrorCode::Unavailable | ErrorCode::UnknownOutcome | ErrorCode::Internal)
-        );
+        let unreachable = matches!(done.result, Err(ErrorCode::Unavailable | ErrorCode::UnknownOutcome));
         answer(lane.outstanding, &done.channel, done.result, form, actions);
         if unreachable {
             self.waiting -= lane.waiting.len();

@@ -146,12 +146,14 @@ fn what_waits_behind_a_failure_fails_too_and_certainly_was_not_appended() {
 
 #[test]
 fn a_refused_frame_does_not_stop_those_behind_it() {
-    let mut session = open(Form::V1, false);
-    frame(&mut session, &message("a", "1"), NOW);
-    frame(&mut session, &message("a", "2"), NOW);
-    let actions = session.on(answered("a", Err(ErrorCode::Conflict)), at(NOW));
-    assert_eq!(codes(&actions), ["conflict"]);
-    assert!(matches!(actions[1], Action::Append(_)));
+    for code in [ErrorCode::Conflict, ErrorCode::Internal] {
+        let mut session = open(Form::V1, false);
+        frame(&mut session, &message("a", "1"), NOW);
+        frame(&mut session, &message("a", "2"), NOW);
+        let actions = session.on(answered("a", Err(code)), at(NOW));
+        assert_eq!(codes(&actions), [code.as_str()]);
+        assert!(matches!(actions[1], Action::Append(_)));
+    }
 }
 
 #[test]
