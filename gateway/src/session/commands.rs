@@ -1,7 +1,7 @@
 //! What each client frame comes to: permission, limits, then an action.
 
 use super::durable::{Append, Asked, Work};
-use super::{Action, Moment, Phase, Session, error_frame};
+use super::{Action, Moment, Phase, Session};
 use protocol::codec::Decoded;
 use protocol::codes::ErrorCode;
 use protocol::ephemeral::{Doing, Ephemeral};
@@ -108,7 +108,9 @@ impl Session {
             let sender = Sender::clone(user);
             Work::Command(Box::new(CommandRequest { sender, message_id, at, command }))
         };
-        self.durable.push(channel, asked, work, actions);
+        if let Err(full) = self.durable.push(channel, asked, work, actions) {
+            self.refuse_with(ErrorCode::RateLimited, full.reference, actions);
+        }
     }
 
     fn join(&mut self, channel: ChannelId, reference: Option<Ref>, actions: &mut Vec<Action>) {
@@ -207,7 +209,11 @@ impl Session {
     }
 
     fn refuse_with(&mut self, code: ErrorCode, reference: Option<Ref>, actions: &mut Vec<Action>) {
-        actions.push(error_frame(code, code.text().to_owned(), reference));
+        self.refuse(
+            FrameError { code, text: code.text().into(), silent_on_classic: false },
+            reference,
+            actions,
+        );
     }
 }
 

@@ -54,20 +54,28 @@ impl Durable {
     }
 
     /// Starts the work, or lets it wait its turn.
-    pub(super) fn push(&mut self, channel: ChannelId, asked: Asked, work: Work, actions: &mut Vec<Action>) {
+    ///
+    /// # Errors
+    /// What was asked, when too much waits.
+    pub(super) fn push(
+        &mut self,
+        channel: ChannelId,
+        asked: Asked,
+        work: Work,
+        actions: &mut Vec<Action>,
+    ) -> Result<(), Asked> {
         match self.lanes.get_mut(&channel) {
             None => {
                 self.lanes.insert(channel.clone(), Lane { outstanding: asked, waiting: VecDeque::new() });
                 actions.push(start(channel, work));
             }
-            Some(_) if self.waiting >= limits::DURABLE_FRAMES_QUEUED_MAX => {
-                actions.push(failure(ErrorCode::RateLimited, asked.reference));
-            }
+            Some(_) if self.waiting >= limits::DURABLE_FRAMES_QUEUED_MAX => return Err(asked),
             Some(lane) => {
                 lane.waiting.push_back((asked, work));
                 self.waiting += 1;
             }
         }
+        Ok(())
     }
 
     /// Answers the outstanding frame of a channel and starts the next. When the log could not be reached,

@@ -6,6 +6,7 @@
 mod channels;
 mod commands;
 mod durable;
+mod faults;
 mod open;
 mod pages;
 mod typing;
@@ -16,6 +17,7 @@ pub(crate) mod tests;
 use crate::auth::Verified;
 use channels::Channels;
 use durable::Durable;
+use faults::Faults;
 use pages::Pages;
 use protocol::codec::Decoded;
 use protocol::codes::{CloseCode, ErrorCode};
@@ -139,8 +141,7 @@ pub(crate) struct Session {
     durable: Durable,
     pages: Pages,
     typing: Typing,
-    errors: u32,
-    errors_forgiven_ms: u64,
+    faults: Faults,
 }
 
 /// How far the conversation has come; inputs that do not fit their phase are ignored.
@@ -174,8 +175,7 @@ impl Session {
             durable: Durable::default(),
             pages: Pages::default(),
             typing: Typing::default(),
-            errors: 0,
-            errors_forgiven_ms: moment.up_ms,
+            faults: Faults::new(moment.up_ms),
         }
     }
 
@@ -233,7 +233,11 @@ impl Session {
     }
 
     fn on_done(&mut self, done: Done, actions: &mut Vec<Action>) {
+        let refused = done.result.as_ref().err().copied();
         self.durable.on_done(done, self.form, actions);
+        if let Some(code) = refused.and_then(|code| self.faults.count(code)) {
+            return actions.push(Action::Close(code));
+        }
         if matches!(self.phase, Phase::Draining) && self.durable.is_idle() {
             actions.push(Action::Close(CloseCode::Restart));
         }
@@ -241,9 +245,7 @@ impl Session {
 
     fn on_tick(&mut self, moment: Moment, actions: &mut Vec<Action>) {
         let now = moment.up_ms;
-        let forgiven = now.saturating_sub(self.errors_forgiven_ms) / limits::ERROR_FORGIVEN_MS;
-        self.errors = self.errors.saturating_sub(u32::try_from(forgiven).unwrap_or(u32::MAX));
-        self.errors_forgiven_ms += forgiven * limits::ERROR_FORGIVEN_MS;
+        self.faults.forgive(now);
         let close = match &self.phase {
             Phase::AwaitingToken { until_ms } if now >= *until_ms => Some(CloseCode::NotAuthenticatedInTime),
             Phase::Closed => None,
@@ -298,18 +300,13 @@ impl Session {
         self.phase = Phase::Closed;
     }
 
-    /// Answers a refused frame; a client that never stops sending nonsense is closed.
+    /// Answers a refused frame; a client that never stops sending such is closed.
     fn refuse(&mut self, error: FrameError, reference: Option<Ref>, actions: &mut Vec<Action>) {
-        if error.code.is_clients_fault() {
-            self.errors += 1;
-        }
         let silent = error.silent_on_classic && self.form == Form::Classic;
         if !silent {
             actions.push(error_frame(error.code, error.text.into_owned(), reference));
         }
-        if self.errors > limits::ERRORS_PER_SOCKET_MAX {
-            actions.push(Action::Close(CloseCode::ProtocolAbuse));
-        }
+        actions.extend(self.faults.count(error.code).map(Action::Close));
     }
 }
 

@@ -253,16 +253,69 @@ fn a_token_ends_a_v1_socket_and_spares_a_classic_one() {
     assert_eq!(closes(&session.on(Input::Tick, at(end))), Some(CloseCode::TokenExpired));
 }
 
+/// How a socket is closed that sends this frame again and again at one moment, and after how many.
+fn close_of_endless(session: &mut Session, json: &str) -> Option<(CloseCode, u32)> {
+    (1..=2_000).find_map(|n| Some((closes(&frame(session, json, NOW))?, n)))
+}
+
 #[test]
-fn a_client_that_never_stops_sending_nonsense_is_closed_and_an_old_one_is_not() {
-    let mut session = open(Form::V1, false);
-    for _ in 0..10 * limits::ERRORS_PER_SOCKET_MAX {
-        assert_eq!(closes(&frame(&mut session, r#"{"type":"from_the_future"}"#, NOW)), None);
+fn who_never_stops_sending_what_is_refused_is_closed_and_an_old_client_is_not() {
+    let errors = Some((CloseCode::ProtocolAbuse, limits::ERRORS_PER_SOCKET_MAX + 1));
+    let limited = limits::RATE_LIMITED_PER_SOCKET_MAX + 1;
+    let message = |id| message(id, "r");
+    let cases = [
+        ("nonsense", errors),
+        (r#"{"type":"join_channel"}"#, errors),
+        (r#"{"type":"join_channel","channel_id":"elsewhere"}"#, errors),
+        (r#"{"type":"leave_channel","channel_id":"elsewhere"}"#, errors),
+        (r#"{"type":"typing_start","channel_id":"elsewhere"}"#, errors),
+        (r#"{"type":"fetch_history","channel_id":"elsewhere"}"#, errors),
+        (r#"{"type":"authenticate","token":"t"}"#, errors),
+        (&message("elsewhere"), errors),
+        // One is out and 32 wait.
+        (&message("a"), Some((CloseCode::LimitsExceeded, 33 + limited))),
+        (r#"{"type":"fetch_history","channel_id":"a"}"#, Some((CloseCode::LimitsExceeded, 32 + limited))),
+        (r#"{"type":"from_the_future"}"#, None),
+        (r#"{"type":"mark_read","channel_id":"a"}"#, None),
+        (r#"{"type":"ping"}"#, None),
+    ];
+    for (json, expected) in cases {
+        let mut session = open(Form::V1, false);
+        assert_eq!(close_of_endless(&mut session, json), expected, "{json}");
+        if expected.is_some() {
+            assert!(frame(&mut session, &message("b"), NOW).is_empty(), "nothing more is said");
+        }
     }
-    let closed =
-        (0..=limits::ERRORS_PER_SOCKET_MAX).find_map(|_| closes(&frame(&mut session, "nonsense", NOW)));
-    assert_eq!(closed, Some(CloseCode::ProtocolAbuse));
-    assert!(frame(&mut session, &message("a", "1"), NOW).is_empty(), "nothing more is said");
+    let mut old = open(Form::Classic, false);
+    assert_eq!(close_of_endless(&mut old, r#"{"type":"typing_start","channel_id":"elsewhere"}"#), None);
+}
+
+#[test]
+fn what_a_worker_refuses_counts_and_what_it_cannot_do_does_not() {
+    let cases = [
+        (ErrorCode::Conflict, Some(CloseCode::ProtocolAbuse)),
+        (ErrorCode::UnknownMessage, Some(CloseCode::ProtocolAbuse)),
+        (ErrorCode::Unavailable, None),
+        (ErrorCode::Internal, None),
+    ];
+    for (code, expected) in cases {
+        let mut session = open(Form::V1, false);
+        let closed = (0..=limits::ERRORS_PER_SOCKET_MAX).find_map(|_| {
+            frame(&mut session, &message("a", "r"), NOW);
+            closes(&session.on(answered("a", Err(code)), at(NOW)))
+        });
+        assert_eq!(closed, expected, "{code:?}");
+    }
+}
+
+#[test]
+fn errors_are_forgiven_one_a_second() {
+    let mut session = open(Form::V1, false);
+    for second in 0..10 * u64::from(limits::ERRORS_PER_SOCKET_MAX) {
+        let now = NOW + second * limits::ERROR_FORGIVEN_MS;
+        assert_eq!(closes(&frame(&mut session, "nonsense", now)), None);
+        assert_eq!(closes(&session.on(Input::Tick, at(now))), None);
+    }
 }
 
 #[test]

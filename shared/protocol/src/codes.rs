@@ -73,9 +73,28 @@ impl ErrorCode {
         }
     }
 
-    /// Whether the frame counts against a socket's budget of errors: only what a correct client never sends.
-    pub fn is_clients_fault(self) -> bool {
-        matches!(self, Self::InvalidJson | Self::InvalidFrame | Self::MissingField | Self::TooLarge)
+    /// Returns what a socket is closed with that gets this answer too often; `None` where the client is not at fault,
+    /// or is old and names what we do not know.
+    pub fn closes_when_repeated(self) -> Option<CloseCode> {
+        match self {
+            Self::InvalidJson
+            | Self::InvalidFrame
+            | Self::MissingField
+            | Self::TooLarge
+            | Self::UnknownChannel
+            | Self::UnknownMessage
+            | Self::PermissionDenied
+            | Self::NotAuthenticated
+            | Self::TokenExpired
+            | Self::InvalidToken
+            | Self::Conflict => Some(CloseCode::ProtocolAbuse),
+            Self::RateLimited => Some(CloseCode::LimitsExceeded),
+            Self::UnknownType
+            | Self::Unsupported
+            | Self::Unavailable
+            | Self::UnknownOutcome
+            | Self::Internal => None,
+        }
     }
 }
 

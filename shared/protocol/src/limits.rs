@@ -98,11 +98,15 @@ pub const UNREAD_MAX: u32 = 999;
 /// Seconds that clocks may differ when `exp` is checked. Protocol page.
 pub const TOKEN_LEEWAY_S: u64 = 5;
 
-/// Faulty frames after which a socket closes with 4501. Chosen: a client under development survives an
+/// Frames answered with an error after which a socket closes with 4501. Chosen: a client under development survives an
 /// afternoon, an abusive loop does not survive a second.
 pub const ERRORS_PER_SOCKET_MAX: u32 = 100;
 
-/// Milliseconds in which one faulty frame is forgiven. Chosen.
+/// Frames answered with `rate_limited` after which a socket closes with 4505. Chosen: a client that sends all that it
+/// kept during a long absence survives, an endless loop does not survive some seconds.
+pub const RATE_LIMITED_PER_SOCKET_MAX: u32 = 1_000;
+
+/// Milliseconds in which one such frame of each kind is forgiven. Chosen.
 pub const ERROR_FORGIVEN_MS: u64 = 1_000;
 
 /// Milliseconds that a socket lives at most (12 hours), also one whose token cannot be refreshed. Protocol page.
