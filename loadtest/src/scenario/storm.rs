@@ -102,6 +102,8 @@ fn report(people: &People<'_>, cost: &Cost) -> anyhow::Result<Verdict> {
     cost.report(&mut report);
     report.at_most("seconds_until_all_resumed", took_s, options.max_seconds);
     report.demand(people.back == options.connections, "not everybody came back");
+    let slowest_ms = people.ack_latency.percentile_ms(100.0);
+    report.at_most("ack_latency_ms.max", slowest_ms, Some(options.common.max_latency_ms));
     let lost = people.lost_resuming;
     report.demand(lost == 0, format!("{lost} sockets were taken and lost again before they had resumed"));
     report.demand(people.resets == 0, "positions were forgotten");

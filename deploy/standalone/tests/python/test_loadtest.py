@@ -5,11 +5,15 @@ import json
 import os
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 from conftest import BINARY, ROOT, SECRET, START_SECONDS, Server
+
+sys.path.append(str(ROOT / "loadtest"))
+import bench  # noqa: E402
 
 LOADTEST = ROOT / "target" / "debug" / "loadtest"
 SEEDS = {"fanout": (30, 1), "rooms": (20, 5), "sends": (10, 10), "idle": (60, 6), "storm": (55, 10), "hostile": (30, 1)}
@@ -75,6 +79,7 @@ def faulty(server, *fault):
 FANOUT = ["--connections", 30, "--rate", 50, "--seconds", 2, "--warmup", 1]
 # 600 messages, 18,000 deliveries: enough for one in 10,000.
 PLANTED = ["--connections", 30, "--rate", 200, "--seconds", 2, "--warmup", 1, "--drain", 2]
+STORM = ["--connections", 50, "--rooms", 10, "--writers", 5, "--seconds", 1]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +89,7 @@ PLANTED = ["--connections", 30, "--rate", 200, "--seconds", 2, "--warmup", 1, "-
         ("rooms", ["--rooms", 5, "--members", 4, "--rate", 50, "--seconds", 1, "--warmup", 1], "delivered", 4 * 100),
         ("sends", ["--senders", 10, "--seconds", 1], "senders", 10),
         ("idle", ["--from", 20, "--to", 60, "--settle", 1, "--hold", 1], "connections", 60),
-        ("storm", ["--connections", 50, "--rooms", 10, "--writers", 5, "--seconds", 1], "lost_resuming", 0),
+        ("storm", STORM, "lost_resuming", 0),
     ],
 )
 def test_a_sound_server_passes(loaded, scenario, options, figure, wanted):
@@ -113,13 +118,22 @@ def test_one_in_10000_lost_repeated_or_swapped_is_reported(loaded, fault, found)
     assert result["acknowledgements_lost"] == 0
 
 
-# The 1,000th is sent in the warm-up, the 10,000th when it is over.
-@pytest.mark.parametrize("nth", ["1000", "10000"])
-def test_a_stall_is_reported_by_every_run(loaded, nth):
+# Of fanout's deliveries the 1,000th comes in the warm-up, the 10,000th when it is over.
+@pytest.mark.parametrize(
+    ("scenario", "options", "nth"),
+    [
+        ("fanout", PLANTED, "1000"),
+        ("fanout", PLANTED, "10000"),
+        ("sends", ["--senders", 10, "--seconds", 1], "50"),
+        ("storm", STORM, "50"),
+    ],
+)
+def test_a_stall_is_reported_by_every_run(loaded, scenario, options, nth):
     with faulty(loaded, "--stall-nth", nth) as address:
-        code, result = run(loaded, "fanout", *PLANTED, gateways=[address])
+        code, result = run(loaded, scenario, *options, gateways=[address])
     assert (code, len(result["missed"])) == (99, 1)
-    assert "slowest_ms" in result["missed"][0] and result["slowest_ms"] > 1_900
+    slowest = result["slowest_ms"] if scenario == "fanout" else result["ack_latency_ms"]["max"]
+    assert "at most 1000 was asked" in result["missed"][0] and slowest > 1_900
 
 
 def test_a_stall_is_in_the_percentiles(loaded):
@@ -134,7 +148,7 @@ def test_a_stall_is_in_the_percentiles(loaded):
     [
         ("fanout", FANOUT),
         ("sends", ["--senders", 10, "--seconds", 1]),
-        ("storm", ["--connections", 50, "--rooms", 10, "--writers", 5, "--seconds", 1]),
+        ("storm", STORM),
     ],
 )
 def test_a_lost_acknowledgement_is_reported(loaded, scenario, options):
@@ -167,9 +181,8 @@ def test_a_message_that_stays_at_its_gateway_is_missed_at_the_other(loaded, tmp_
 
 
 def test_who_resumes_comes_to_another_gateway(loaded):
-    options = ["--connections", 50, "--rooms", 10, "--writers", 5, "--seconds", 1]
     with faulty(loaded, "--drop-ack-nth", "1000000") as address:
-        code, result = run(loaded, "storm", *options, gateways=[loaded.listen, address])
+        code, result = run(loaded, "storm", *STORM, gateways=[loaded.listen, address])
     assert (code, result["missed"], result["gateways"], result["back"]) == (0, [], 2, 50)
 
 
@@ -186,3 +199,55 @@ def test_load_stays_on_this_machine():
     command = [LOADTEST, "fanout", "--url", "ws://192.0.2.1:8000/ws/chat/"]
     done = subprocess.run([*map(str, command)], stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2 and "127.0.0.0/8" in done.stderr
+
+
+@pytest.mark.parametrize("saturates_at", [1_000, 4_000, 4_500, 9_000, 11_999, 32_000, 32_001])
+def test_the_rate_that_saturates_is_found_or_said_not_to_be(saturates_at):
+    rate = bench.saturating_rate(lambda rate: rate >= saturates_at)
+    if saturates_at > bench.RATE_MAX:
+        assert rate is None
+    else:
+        assert 0 <= rate - saturates_at < bench.RATE_STEP
+
+
+def bench_run(figure, missed=(), bound=False):
+    return {"figure": figure, "missed": list(missed), "client_was_the_bottleneck": bound}
+
+
+def test_the_bench_takes_medians_and_leaves_out_runs_that_the_client_bound():
+    runs = [bench_run(3), bench_run(1), bench_run(900, bound=True), bench_run(2)]
+    judged = bench.judge(runs, lambda run: run["figure"], ".0f")
+    assert (judged.median, judged.sound) == (2, True)
+    assert judged.seen == "median 2 of 3 (1 to 3); 1 left out, the client was the bottleneck"
+    assert not bench.judge([bench_run(1, bound=True)], lambda run: run["figure"], ".0f").sound
+    assert not bench.judge([bench_run(1), bench_run(1, missed=["a message"])], lambda run: run["figure"], ".0f").sound
+
+
+def half_load(p99_ms, **more):
+    return {"rate": 2_000, "p99_ms": p99_ms, "disk_ms": 5, "missed": [], **more}
+
+
+@pytest.mark.parametrize(
+    ("rounds", "held"),
+    [
+        ([half_load(19), half_load(20), half_load(90)], True),
+        ([half_load(19), half_load(21), half_load(90)], False),
+        ([half_load(1), half_load(1), {"failed": "not even 32,000 messages a second saturate"}], False),
+        ([{"failed": "the client was the bottleneck"}], False),
+        ([half_load(1, missed=["a message"])], False),
+    ],
+)
+def test_half_load_is_judged_by_the_median_of_rates_that_were_found(rounds, held):
+    assert bench.half_load_row(rounds).held == held
+
+
+@pytest.mark.parametrize(("first", "second", "held"), [(60, 61, True), (80, 81, False), (60, 80, False)])
+def test_what_an_attack_leaves_is_judged_without_what_chat_leaves(first, second, held):
+    sizes = [(38, 38, 40), (40, 42, 50), (50, 200, first), (first, 200, second)]
+    runs = [
+        {"sent": 1_000, **{f"server_{name}": {"memory_bytes": size * bench.MIB} for name, size in zip(names, run)}}
+        for names, run in ((("before", "most", "after"), run) for run in sizes)
+    ]
+    row = bench.memory_row(runs)
+    assert row.held == held
+    assert f"first attack: 50.0, at most 200.0, then {first}.0 MiB" in row.seen
