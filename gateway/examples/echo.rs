@@ -25,6 +25,7 @@ async fn main() -> anyhow::Result<()> {
         reactors: 2,
         connections_max: 1_000,
         connections_per_address_max: 1_000,
+        connections_per_user_max: 1_000,
         drain_window: Duration::ZERO,
         echo: true,
     };

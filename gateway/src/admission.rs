@@ -1,8 +1,10 @@
-//! How many connections there are, in all and for each client address: the only state that reactors share.
+//! How many connections there are, in all and for each client address: with `seats` the only state that reactors share.
 //!
 //! A connection takes its place when it is accepted, before it has said anything: one that says nothing costs as
 //! much as one that chats.
 
+use crate::seats::{Seat, Seats};
+use protocol::ids::UserId;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,6 +19,7 @@ pub(crate) struct Admission(Arc<Shared>);
 
 struct Shared {
     limits: Limits,
+    seats: Seats,
     counts: Mutex<Counts>,
 }
 
@@ -25,8 +28,15 @@ struct Shared {
 pub(crate) struct Limits {
     pub(crate) connections_max: usize,
     pub(crate) per_address_max: usize,
+    pub(crate) per_user_max: usize,
     /// Development: a load test comes from one loopback address.
     pub(crate) loopback_exempt: bool,
+}
+
+impl Limits {
+    fn exempts(&self, address: IpAddr) -> bool {
+        self.loopback_exempt && address.is_loopback()
+    }
 }
 
 #[derive(Default)]
@@ -57,7 +67,8 @@ pub(crate) enum Refused {
 
 impl Admission {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self(Arc::new(Shared { limits, counts: Mutex::default() }))
+        let seats = Seats::new(limits.per_user_max);
+        Self(Arc::new(Shared { limits, seats, counts: Mutex::default() }))
     }
 
     /// Takes a place for a connection, which counts for `address` if that is known to be the client's.
@@ -93,9 +104,8 @@ impl Admission {
 
 impl Counts {
     fn count(&mut self, address: IpAddr, limits: &Limits) -> Result<(), Refused> {
-        let exempt = limits.loopback_exempt && address.is_loopback();
         let here = self.addresses.get(&address).copied().unwrap_or_default();
-        if here >= limits.per_address_max && !exempt {
+        if here >= limits.per_address_max && !limits.exempts(address) {
             return Err(Refused::Address);
         }
         self.addresses.insert(address, here + 1);
@@ -114,6 +124,13 @@ impl Admitted {
             self.address = Some(address);
         }
         Ok(())
+    }
+
+    /// Takes the connection's seat among those of its user; `None` when it is exempt.
+    pub(crate) fn seat(&self, user: &UserId, now_ms: u64) -> Option<Seat> {
+        let shared = &self.admission.0;
+        let exempt = self.address.is_some_and(|address| shared.limits.exempts(address));
+        (!exempt).then(|| shared.seats.take(user, now_ms))
     }
 }
 
@@ -146,7 +163,8 @@ mod tests {
 
     #[test]
     fn places_are_counted_per_address_and_in_all() {
-        let limits = Limits { connections_max: 3, per_address_max: 1, loopback_exempt: true };
+        let limits =
+            Limits { connections_max: 3, per_address_max: 1, per_user_max: 1, loopback_exempt: true };
         let admission = Admission::new(limits);
         let first = admission.admit(Some(AWAY)).unwrap();
         assert_eq!(admission.admit(Some(AWAY)).err(), Some(Refused::Address));
@@ -159,7 +177,8 @@ mod tests {
 
     #[test]
     fn behind_a_proxy_a_connection_counts_for_whom_the_proxy_names() {
-        let limits = Limits { connections_max: 9, per_address_max: 1, loopback_exempt: false };
+        let limits =
+            Limits { connections_max: 9, per_address_max: 1, per_user_max: 1, loopback_exempt: false };
         let admission = Admission::new(limits);
         let mut places = [(); 3].map(|()| admission.admit(None).unwrap());
         assert_eq!(places[0].count_for(AWAY), Ok(()));
@@ -171,8 +190,25 @@ mod tests {
     }
 
     #[test]
+    fn a_developers_sockets_need_no_seat() {
+        let user = UserId::parse("a").unwrap();
+        for (loopback_exempt, seated) in [(true, false), (false, true)] {
+            let admission = Admission::new(Limits {
+                connections_max: 9,
+                per_address_max: 9,
+                per_user_max: 1,
+                loopback_exempt,
+            });
+            let home = admission.admit(Some(HOME)).unwrap();
+            assert_eq!(home.seat(&user, 0).is_some(), seated);
+            assert!(admission.admit(Some(AWAY)).unwrap().seat(&user, 0).is_some());
+        }
+    }
+
+    #[test]
     fn only_so_many_are_told_why() {
-        let limits = Limits { connections_max: 0, per_address_max: 0, loopback_exempt: false };
+        let limits =
+            Limits { connections_max: 0, per_address_max: 0, per_user_max: 0, loopback_exempt: false };
         let admission = Admission::new(limits);
         let told: Vec<_> = (0..REFUSALS_MAX).map(|_| admission.refuse().unwrap()).collect();
         assert!(admission.refuse().is_none());

@@ -26,6 +26,8 @@ pub struct Config {
     pub connections_max: usize,
     /// Sockets of one client address at most, default 1,000 (protocol page).
     pub connections_per_address_max: usize,
+    /// Sockets of one user at most, default 10 (protocol page); beyond it the one that is idle for longest is closed.
+    pub connections_per_user_max: usize,
     /// Over how long clients are told to come back when the gateway stops; default 10 s, 1 s in DEBUG.
     pub drain_window: Duration,
     /// Conformance tests: any path becomes a WebSocket whose messages come back as they are. No operator can set it.
@@ -57,6 +59,11 @@ impl Config {
         }
         let proxies: Vec<Proxy> = reader.get("gateway.trusted_proxies", Vec::new());
         let per_address = limits::CONNECTIONS_PER_ADDRESS_MAX as usize;
+        let per_user =
+            reader.get("gateway.connections_per_user_max", limits::CONNECTIONS_PER_USER_MAX as usize);
+        if per_user == 0 {
+            reader.fault("gateway.connections_per_user_max = 0: nobody could connect".to_owned());
+        }
         let window = Duration::from_secs(if settings.debug { 1 } else { 10 });
         Self {
             debug: settings.debug,
@@ -67,6 +74,7 @@ impl Config {
             reactors: reactors.clamp(1, 256),
             connections_max: reader.get("gateway.connections_max", 100_000),
             connections_per_address_max: reader.get("gateway.connections_per_address_max", per_address),
+            connections_per_user_max: per_user.max(1),
             drain_window: reader.get_duration("gateway.drain_window_ms", window),
             echo: false,
         }

@@ -7,12 +7,13 @@ use crate::admission::Admitted;
 use crate::hub::ConnectionId;
 use crate::outbox::{Flushed, Full, Outbox};
 use crate::reactor::Reactor;
+use crate::seats::Seat;
 use crate::session::Session;
 use crate::websocket::decoder::Decoder;
 use bytes::Bytes;
 use protocol::frames::Dialect;
-use protocol::ids::ChannelId;
-use std::cell::{Cell, RefCell};
+use protocol::ids::{ChannelId, UserId};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashSet;
 use std::io;
 use std::net::Shutdown;
@@ -50,8 +51,10 @@ pub(crate) struct Connection {
     pub(crate) pings: Cell<u32>,
     socket: TcpStream,
     wake: Notify,
-    /// Gives the connection's place back when it is dropped.
-    _admitted: Admitted,
+    /// The connection's place among all, given back when it is dropped.
+    admitted: Admitted,
+    /// Its place among those of its user, once it is known who that is.
+    pub(crate) seat: OnceCell<Seat>,
 }
 
 /// The subscriptions that `connection_established` waits for.
@@ -101,7 +104,15 @@ impl Connection {
             pings: Cell::new(0),
             socket: fresh.socket,
             wake: Notify::new(),
-            _admitted: fresh.admitted,
+            admitted: fresh.admitted,
+            seat: OnceCell::new(),
+        }
+    }
+
+    /// Takes a seat, now that it is known whose connection it is.
+    pub(crate) fn take_seat(&self, user: &UserId) {
+        if let Some(seat) = self.admitted.seat(user, self.heard_ms.get()) {
+            self.seat.get_or_init(|| seat);
         }
     }
 

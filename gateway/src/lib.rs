@@ -23,6 +23,7 @@ mod metrics;
 mod outbox;
 mod page;
 mod reactor;
+mod seats;
 mod serve;
 mod session;
 mod upstream;

@@ -62,6 +62,7 @@ pub async fn start(
     let limits = Limits {
         connections_max: config.connections_max,
         per_address_max: config.connections_per_address_max,
+        per_user_max: config.connections_per_user_max,
         loopback_exempt: config.debug,
     };
     let common = Arc::new(Common {
@@ -143,6 +144,7 @@ mod tests {
             reactors: 1,
             connections_max: 1,
             connections_per_address_max: 1,
+            connections_per_user_max: 1,
             drain_window: Duration::ZERO,
             echo: false,
         };

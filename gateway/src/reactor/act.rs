@@ -48,7 +48,10 @@ impl Reactor {
                 inputs.extend(self.resume(connection, channel, position));
             }
             Action::TellLagging(channels) => self.tell_lagging(connection, channels),
-            Action::AskDirectory(request) => self.ask_directory(connection, request),
+            Action::AskDirectory(request) => {
+                connection.take_seat(&request.profile.id);
+                self.ask_directory(connection, request);
+            }
             Action::History(request) => {
                 connection.outbox.borrow_mut().await_page();
                 self.ask_history(connection, request);

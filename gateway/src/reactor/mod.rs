@@ -248,6 +248,9 @@ impl Reactor {
             connection.end_writing();
             self.decide(connection, Input::Gone);
             self.connections.borrow_mut().remove(&connection.id);
+            if let Some(seat) = connection.seat.get() {
+                seat.give_back();
+            }
             metrics::gauge!(crate::metrics::CONNECTIONS).decrement(1.0);
             connection.wake();
         }

@@ -3,6 +3,7 @@
 use super::Reactor;
 use crate::connection::{Connection, Life};
 use crate::outbox::Urgent;
+use crate::seats::Seat;
 use crate::session::Input;
 use crate::websocket::encoder;
 use protocol::codes::CloseCode;
@@ -52,6 +53,9 @@ impl Reactor {
             Life::Closing { .. } | Life::Leaving { .. } | Life::Gone => return,
         }
         connection.pings.set(0);
+        if connection.seat.get().is_some_and(Seat::is_lost) {
+            return self.close(connection, CloseCode::LimitsExceeded);
+        }
         let overdue = connection.decoder.borrow().overdue(self.message_limits(), now_ms);
         if let Some(violation) = overdue {
             return self.violated(connection, &violation);

@@ -107,8 +107,12 @@ impl Reactor {
 
     fn take_frame(self: &Rc<Self>, connection: &Rc<Connection>, decoded: Decoded) {
         metrics::counter!(crate::metrics::FRAMES_IN).increment(1);
-        if matches!(decoded.frame, Ok(ClientFrame::Ping)) && self.floods(connection) {
-            return;
+        if matches!(decoded.frame, Ok(ClientFrame::Ping)) {
+            if self.floods(connection) {
+                return;
+            }
+        } else if let Some(seat) = connection.seat.get() {
+            seat.use_at(connection.heard_ms.get());
         }
         self.decide(connection, Input::Frame(decoded));
     }

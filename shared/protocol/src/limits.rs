@@ -112,5 +112,9 @@ pub const ERROR_FORGIVEN_MS: u64 = 1_000;
 /// Milliseconds that a socket lives at most (12 hours), also one whose token cannot be refreshed. Protocol page.
 pub const SESSION_MAX_MS: u64 = 12 * 60 * 60 * 1_000;
 
+/// Connections of one user to one gateway; the one that was idle for longest is closed with 4505 beyond. Protocol page;
+/// loopback is exempt in DEBUG.
+pub const CONNECTIONS_PER_USER_MAX: u32 = 10;
+
 /// Connections of one client address. Protocol page; loopback is exempt in DEBUG.
 pub const CONNECTIONS_PER_ADDRESS_MAX: u32 = 1_000;
