@@ -23,8 +23,9 @@ DEADLINE = 10
 class Server:
     """A standalone process and how to reach it."""
 
-    def __init__(self, data: Path):
+    def __init__(self, data: Path, **settings):
         self.data = data
+        self.settings = settings
         self.process = None
         self.listen = "127.0.0.1:0"
 
@@ -36,6 +37,7 @@ class Server:
             "LISTEN": self.listen,
             "ADMIN_LISTEN": "127.0.0.1:0",
             "DATA_DIR": str(self.data),
+            **self.settings,
         }
         addresses = self.data / "addresses.json"
         addresses.unlink(missing_ok=True)

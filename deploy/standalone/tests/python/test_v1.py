@@ -156,40 +156,6 @@ async def test_a_bad_token_is_told_by_the_close_code(server, bad, code):
     assert socket.close_code == code
 
 
-@pytest.mark.parametrize(
-    ("frame", "code"),
-    [
-        ("no json", "invalid_json"),
-        ("[1]", "invalid_frame"),
-        ('{"type":"nonsense","ref":"r"}', "unknown_type"),
-        ('{"type":"presence_query","ref":"r"}', "unsupported"),
-        ('{"type":"send_message","ref":"r","channel_id":"general"}', "missing_field"),
-        ('{"type":"send_message","ref":"r","channel_id":7,"content":"x"}', "invalid_frame"),
-        ('{"type":"send_message","ref":"r","channel_id":"general","content":"x","priority":"SOON"}', "invalid_frame"),
-        ('{"type":"send_message","ref":"r","channel_id":"general","content":"%s"}' % ("x" * 8001), "too_large"),
-        ('{"type":"send_message","ref":"r","channel_id":"elsewhere","content":"x"}', "permission_denied"),
-        ('{"type":"join_channel","ref":"r"}', "missing_field"),
-        ('{"type":"join_channel","ref":"r","channel_id":"elsewhere"}', "permission_denied"),
-        ('{"type":"leave_channel","ref":"r","channel_id":"elsewhere"}', "unknown_channel"),
-        ('{"type":"typing_start","ref":"r"}', "missing_field"),
-        ('{"type":"typing_start","ref":"r","channel_id":"elsewhere"}', "unknown_channel"),
-        ('{"type":"fetch_history","ref":"r","channel_id":"elsewhere"}', "unknown_channel"),
-        ('{"type":"fetch_history","ref":"r","channel_id":"general","limit":201}', "invalid_frame"),
-        ('{"type":"resume","ref":"r"}', "missing_field"),
-        ('{"type":"resume","ref":"r","channels":[{"channel_id":"general"}]}', "invalid_frame"),
-        ('{"type":"authenticate","ref":"r"}', "missing_field"),
-    ],
-)
-async def test_each_bad_frame_gets_its_code_and_the_socket_stays(server, frame, code):
-    socket, _ = await connect(server)
-    await socket.send(frame)
-    error = await receive(socket, "error")
-    assert error["code"] == code and error["message"]
-    assert error.get("ref") == ("r" if '"ref"' in frame else None)
-    assert (await acknowledged(socket, "still here"))["durability"] == "logged"
-    await socket.close()
-
-
 async def test_ping_is_answered_with_the_time(server):
     socket, _ = await connect(server)
     await send(socket, type="ping", ref="p")
