@@ -17,6 +17,7 @@ gateways first, then workers, then the rest. Exit codes: 0 stopped as asked, 1 s
 import argparse
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -37,10 +38,14 @@ LOOK = 0.05
 SHORT_LIFE = 1.0
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+def free_port(taken=set()):
+    """A port that nobody listens on, below those that the system gives to outgoing connections."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe:
+            if port not in taken and probe.connect_ex(("127.0.0.1", port)) != 0:
+                taken.add(port)
+                return port
 
 
 def answers(address, path="/readyz"):
@@ -146,7 +151,7 @@ class Fleet:
             for n, address in enumerate(self.gateways, 1)
         )
         (folder / "haproxy.cfg").write_text(
-            "global\n    maxconn 15000\n"
+            "global\n    maxconn 8000\n"
             "defaults\n    mode tcp\n    timeout connect 2s\n    timeout client 1h\n    timeout server 1h\n"
             "    timeout tunnel 1h\n    option redispatch\n    retries 3\n"
             f"frontend chat\n    bind 127.0.0.1:{port}\n    default_backend gateways\n"

@@ -13,15 +13,17 @@ pub enum Role {
     History,
     /// Decides what needs state.
     Commands,
+    /// Tells gateways which heads changed, for live copies that were lost.
+    Digest,
 }
 
 /// Every role, in the order in which they start.
-const ALL: [Role; 4] = [Role::Persistence, Role::Directory, Role::History, Role::Commands];
+const ALL: [Role; 5] = [Role::Persistence, Role::Directory, Role::History, Role::Commands, Role::Digest];
 
 impl FromValue for Role {
     fn from_value(text: &str) -> Result<Self, String> {
         let named = ALL.into_iter().find(|role| role.name() == text);
-        named.ok_or_else(|| "one of persistence, directory, history, commands".to_owned())
+        named.ok_or_else(|| "one of persistence, directory, history, commands, digest".to_owned())
     }
 }
 
@@ -33,6 +35,7 @@ impl Role {
             Self::Directory => "directory",
             Self::History => "history",
             Self::Commands => "commands",
+            Self::Digest => "digest",
         }
     }
 }
@@ -40,13 +43,14 @@ impl Role {
 /// A worker's settings, resolved.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// What this worker does; default everything.
+    /// What this worker does, each role once; default everything.
     pub roles: Vec<Role>,
 }
 
 impl Config {
     /// Reads the worker's settings; faults stay with the reader.
     pub fn read(reader: &mut Reader) -> Self {
-        Self { roles: reader.get("worker.roles", ALL.to_vec()) }
+        let named = reader.get("worker.roles", ALL.to_vec());
+        Self { roles: ALL.into_iter().filter(|role| named.contains(role)).collect() }
     }
 }

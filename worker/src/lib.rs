@@ -1,8 +1,8 @@
 //! Worker: whatever needs state. One binary, roles chosen by configuration; only workers open a store.
 //!
 //! `consumer` is the one loop over the log, `persistence` what it feeds; `directory`, `history` and `commands`
-//! answer requests through `serving`. Architecture Invariant: handlers are idempotent and acknowledge after the
-//! write.
+//! answer requests through `serving`. Architecture Invariant: handlers are idempotent, and what they wrote is
+//! acknowledged after it is durable.
 
 mod commands;
 mod config;
@@ -11,9 +11,10 @@ mod directory;
 mod history;
 mod metrics;
 mod persistence;
+pub mod seed;
 mod serving;
 mod start;
 mod tail;
 
 pub use config::{Config, Role};
-pub use start::{CaughtUpError, StartError, caught_up, start};
+pub use start::{CaughtUpError, PERSISTENCE, StartError, caught_up, start};

@@ -8,3 +8,5 @@ pub(crate) const RETRIED: &str = "worker_batches_retried_total";
 pub(crate) const SKIPPED: &str = "worker_entries_skipped_total";
 /// Requests answered, by role.
 pub(crate) const ANSWERED: &str = "worker_requests_answered_total";
+/// Requests not worked on because their asker had given up, by role.
+pub(crate) const ABANDONED: &str = "worker_requests_abandoned_total";

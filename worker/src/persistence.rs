@@ -4,6 +4,7 @@ use crate::consumer::{Handler, HandlerError};
 use broker::Delivery;
 use protocol::envelope::Envelope;
 use protocol::ids::Position;
+use protocol::subjects::Shard;
 use store::{Event, Store};
 
 pub(crate) struct Persistence {
@@ -25,6 +26,10 @@ impl Handler for Persistence {
         self.store.apply(events).await?;
         metrics::counter!(crate::metrics::PERSISTED).increment(count);
         Ok(())
+    }
+
+    async fn make_durable(&self, reached: &[(Shard, Position)]) -> Result<(), HandlerError> {
+        Ok(self.store.make_durable(reached).await?)
     }
 }
 

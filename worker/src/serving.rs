@@ -41,6 +41,11 @@ pub(crate) async fn run<A: Answers>(mut server: Server, answers: A, shutdown: Sh
             () = shutdown.reached(Stage::Finishing) => None,
         };
         let Some(request) = request else { break };
+        if request.reply.is_abandoned() {
+            // It waited too long here; whoever waits behind it still can be helped.
+            metrics::counter!(crate::metrics::ABANDONED, "role" => A::ROLE).increment(1);
+            continue;
+        }
         let answers = answers.clone();
         shutdown.spawn(A::ROLE, async move {
             respond(&*answers, request).await;

@@ -4,12 +4,16 @@ use crate::config::{Config, Role};
 use crate::{commands, consumer, directory, history, persistence, serving};
 use broker::{Broker, ConsumeError, Group, ServeError};
 use protocol::subjects::{RequestSubject, SHARDS, Shard};
-use runtime::shutdown::Shutdown;
+use runtime::shutdown::{Shutdown, Stage};
+use std::future::Future;
 use std::time::Duration;
 use store::Store;
 
 /// The group that writes the store.
-const PERSISTENCE: Option<Group> = Group::new("persistence");
+pub const PERSISTENCE: Group = match Group::new("persistence") {
+    Some(group) => group,
+    None => panic!("a group's name is lower case"),
+};
 
 /// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -38,18 +42,27 @@ pub async fn start(
             Role::Directory => {
                 let server = broker.serve(RequestSubject::DirectorySession).await?;
                 let handler = directory::Directory::new(store.clone());
-                shutdown.spawn("worker-directory", serving::run(server, handler, shutdown.clone()));
+                spawn(shutdown, "worker-directory", serving::run(server, handler, shutdown.clone()));
             }
             Role::History => {
                 let server = broker.serve(RequestSubject::History).await?;
                 let handler = history::History::new(broker.clone(), store.clone());
-                shutdown.spawn("worker-history", serving::run(server, handler, shutdown.clone()));
+                spawn(shutdown, "worker-history", serving::run(server, handler, shutdown.clone()));
+            }
+            Role::Digest => {
+                let (broker, stopping) = (broker.clone(), shutdown.clone());
+                shutdown.spawn("worker-digest", async move {
+                    tokio::select! {
+                        () = broker.digest() => {}
+                        () = stopping.reached(Stage::Finishing) => {}
+                    }
+                });
             }
             Role::Commands => {
                 for shard in (0..SHARDS).map(Shard) {
                     let server = broker.serve(RequestSubject::Commands(shard)).await?;
                     let handler = commands::Commands::new(broker.clone(), store.clone());
-                    shutdown.spawn("worker-commands", serving::run(server, handler, shutdown.clone()));
+                    spawn(shutdown, "worker-commands", serving::run(server, handler, shutdown.clone()));
                 }
             }
         }
@@ -58,11 +71,22 @@ pub async fn start(
 }
 
 async fn start_persistence(broker: &Broker, store: &Store, shutdown: &Shutdown) -> Result<(), StartError> {
-    let Some(group) = PERSISTENCE else { return Ok(()) };
-    let consumer = broker.consume(group).await?;
+    let consumer = broker.consume(PERSISTENCE).await?;
     let handler = persistence::Persistence::new(store.clone());
-    shutdown.spawn("worker-persistence", consumer::run(consumer, handler, shutdown.clone()));
+    spawn(shutdown, "worker-persistence", consumer::run(consumer, handler, shutdown.clone()));
     Ok(())
+}
+
+/// Spawns a role's loop. One that ends before the workers' stage leaves its work to nobody: the process stops.
+fn spawn(shutdown: &Shutdown, name: &'static str, role: impl Future<Output = ()> + Send + 'static) {
+    let watched = shutdown.clone();
+    shutdown.spawn(name, async move {
+        role.await;
+        if watched.stage() < Stage::Finishing {
+            tracing::error!(task = name, "a role ended too early; the process stops");
+            watched.fail();
+        }
+    });
 }
 
 /// Waits until the store has everything that a channel's log had when this was called.

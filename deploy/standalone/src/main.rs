@@ -3,21 +3,21 @@
 //! Exit codes: 0 stopped as asked, 1 something broke, 64 the configuration is wrong.
 
 mod banner;
-mod seed;
-mod stop;
+mod refill;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use broker::{Broker, Embedded, Options};
 use clap::{Parser, Subcommand};
 use gateway::Gateway;
-use runtime::admin::{self, Readiness};
-use runtime::config::{Faults, KeyOrigin, Mode, Reader, Settings, Source};
+use runtime::config::{Faults, Mode, Reader, Settings, Source};
+use runtime::process::{Process, refuse};
 use runtime::shutdown::Shutdown;
+use runtime::stop;
 use runtime::telemetry::{self, Format};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use store::{Sqlite, Store};
+use worker::seed;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -26,6 +26,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 struct Config {
     settings: Settings,
     gateway: gateway::Config,
+    store: store::Config,
     worker: worker::Config,
     stop: stop::Config,
 }
@@ -42,7 +43,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Makes users and rooms for load tests in DATA_DIR, while no server runs there
-    Seed(seed::load::Plan),
+    Seed(seed::Plan),
 }
 
 fn main() -> ExitCode {
@@ -53,7 +54,7 @@ fn main() -> ExitCode {
     };
     let done = match cli.command {
         None => run(config),
-        Some(Command::Seed(plan)) => seed(config, &plan),
+        Some(Command::Seed(plan)) => make(config, &plan),
     };
     match done {
         Ok(code) => code,
@@ -64,91 +65,97 @@ fn main() -> ExitCode {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "logs are not set up before the configuration is known")]
-fn refuse(faults: &Faults) -> ExitCode {
-    eprintln!("{faults}");
-    ExitCode::from(Faults::EXIT_CODE)
-}
-
 fn configure() -> Result<Config, Faults> {
     let mut reader = Reader::new(Source::load()?);
     let settings = Settings::read(&mut reader);
     let gateway = gateway::Config::read(&mut reader, &settings);
+    let store = store::Config::read(&mut reader, &settings);
     let worker = worker::Config::read(&mut reader);
     let stop = stop::Config::read(&mut reader, &settings, gateway.drain_window);
     match &settings.mode {
         None | Some(Mode::Embedded) => {}
+        Some(Mode::Nats(_)) => reader.fault(
+            "standalone has its own broker; with NATS_URL run the programs gateway and worker, or set BROKER=embedded",
+        ),
         Some(other) => reader.fault(format!("mode {} is not in this release yet", other.name())),
     }
     reader.finish()?;
-    Ok(Config { settings, gateway, worker, stop })
+    Ok(Config { settings, gateway, store, worker, stop })
 }
 
 #[tokio::main]
 async fn run(config: Config) -> anyhow::Result<ExitCode> {
-    let Config { settings, gateway, worker, stop } = config;
-    let format = if settings.debug { Format::Plain } else { Format::Json };
-    let metrics = telemetry::init(&settings.log, format)?;
-    if settings.debug {
-        tracing::warn!("DEBUG: development users, keys and endpoints; never for production");
+    let Config { settings, gateway, store, worker, stop } = config;
+    let process = Process::start(&settings).await?;
+    let shutdown = &process.shutdown;
+    let (broker, store) = open(&settings.data_dir, &store, shutdown)?;
+    let start = async {
+        start_workers(&worker, &broker, &store, shutdown).await?;
+        let mut users = Vec::new();
+        if settings.debug {
+            seed::development(&broker, &store).await?;
+            users = protocol::development::profiles();
+        }
+        let Gateway { listen } = gateway::start(gateway, broker.clone(), users, shutdown).await?;
+        process.started(&settings, Some(listen)).context("cannot write addresses.json in DATA_DIR")?;
+        if settings.debug {
+            banner::print(listen, process.admin, &settings.data_dir);
+        }
+        anyhow::Ok(())
+    };
+    // A start may take long, and whoever asks for the end meanwhile need not wait for it.
+    tokio::select! {
+        started = start => started?,
+        () = shutdown.triggered() => {}
     }
-    if settings.key_origin == KeyOrigin::Development {
-        let kept_in = settings.data_dir.display();
-        tracing::warn!(%kept_in, "SECRET_KEY is not set: tokens are signed with a development key");
-    }
-    let shutdown = Shutdown::new();
-    shutdown.on_signals()?;
-    let readiness = Readiness::default();
-    readiness.require("start");
-    let admin = admin::start(settings.admin_listen, readiness.clone(), metrics, &shutdown)
-        .await
-        .with_context(|| format!("cannot listen on {} (ADMIN_LISTEN)", settings.admin_listen))?;
-    let (broker, store) = open(&settings.data_dir)?;
-    worker::start(&worker, &broker, &store, &shutdown).await?;
-    let users = if settings.debug { seed::development(&broker, &store).await? } else { Vec::new() };
-    let Gateway { listen } = gateway::start(gateway, broker.clone(), users, &shutdown).await?;
-    publish_addresses(&settings.data_dir, listen, admin)?;
-    readiness.met("start");
-    if settings.debug {
-        banner::print(listen, admin, &settings.data_dir);
-    }
-    stop::wait_and_stop(&shutdown, &broker, &store, stop).await;
-    Ok(if shutdown.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    stop::wait_and_stop(shutdown, stop, closings(&broker, &store)).await;
+    Ok(process.exit_code())
+}
+
+fn closings<'a>(broker: &'a Broker, store: &'a Store) -> Vec<stop::Closing<'a>> {
+    vec![("log", Box::pin(broker.drain())), ("store", Box::pin(store.close()))]
 }
 
 /// Makes data for load tests and stops.
 #[tokio::main]
 #[expect(clippy::print_stdout, reason = "a person at a terminal asked for it")]
-async fn seed(config: Config, plan: &seed::load::Plan) -> anyhow::Result<ExitCode> {
-    let Config { settings, worker, .. } = config;
+async fn make(config: Config, plan: &seed::Plan) -> anyhow::Result<ExitCode> {
+    let Config { settings, store, worker, .. } = config;
     telemetry::init(&settings.log, Format::Plain)?;
     let shutdown = Shutdown::new();
-    let (broker, store) = open(&settings.data_dir)?;
-    worker::start(&worker, &broker, &store, &shutdown).await?;
-    let events = seed::load::run(&broker, &store, plan).await?;
+    let (broker, store) = open(&settings.data_dir, &store, &shutdown)?;
+    start_workers(&worker, &broker, &store, &shutdown).await?;
+    let events = seed::load(&broker, &store, plan).await?;
     println!("{events} events made in {}", settings.data_dir.display());
     shutdown.trigger();
-    stop::wait_and_stop(&shutdown, &broker, &store, stop::Config::at_once()).await;
+    stop::wait_and_stop(&shutdown, stop::Config::at_once(), closings(&broker, &store)).await;
     Ok(if shutdown.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-fn open(data_dir: &Path) -> anyhow::Result<(Broker, Store)> {
-    let embedded = Embedded::open(&data_dir.join("log"), Options::default())
+fn open(data_dir: &Path, store: &store::Config, shutdown: &Shutdown) -> anyhow::Result<(Broker, Store)> {
+    let embedded = Embedded::open_watched(&data_dir.join("log"), Options::default(), shutdown)
         .with_context(|| format!("cannot open the log in {} (DATA_DIR)", data_dir.display()))?;
-    let store = Sqlite::open(&data_dir.join("store.db"))
-        .with_context(|| format!("cannot open the store in {} (DATA_DIR)", data_dir.display()))?;
+    let store = Sqlite::open(&store.file, shutdown)
+        .with_context(|| format!("cannot open the store {}", store.file.display()))?;
     Ok((Broker::Embedded(embedded), Store::Sqlite(store)))
 }
 
-/// Says where the chosen ports are, whole or not at all: whoever waits for the file finds it complete.
-fn publish_addresses(data_dir: &Path, listen: SocketAddr, admin: SocketAddr) -> anyhow::Result<()> {
-    let path = data_dir.join("addresses.json");
-    let fresh = data_dir.join("addresses.json.new");
-    let addresses = serde_json::json!({ "listen": listen, "admin": admin });
-    std::fs::write(&fresh, addresses.to_string())
-        .with_context(|| format!("cannot write {}", fresh.display()))?;
-    if let Err(error) = std::fs::rename(&fresh, &path) {
-        bail!("cannot write {}: {error}", path.display());
+/// Starts the workers; when this returns, the store has everything that it was ever told to keep.
+async fn start_workers(
+    config: &worker::Config,
+    broker: &Broker,
+    store: &Store,
+    shutdown: &Shutdown,
+) -> anyhow::Result<()> {
+    let refill = match broker {
+        Broker::Embedded(log) if config.roles.contains(&worker::Role::Persistence) => {
+            refill::begin(log, store).await?
+        }
+        _ => None,
+    };
+    worker::start(config, broker, store, shutdown).await?;
+    if let Some(refill) = refill {
+        refill.done(store).await?;
     }
     Ok(())
 }

@@ -4,14 +4,18 @@
 //! Only workers open a store. The behaviour common to all adapters is `tests/contract.rs`.
 #![warn(missing_docs)]
 
+mod config;
 mod sqlite;
+
+pub use config::Config;
 
 pub use sqlite::{OpenError, Sqlite};
 
 use protocol::claims::Profile;
 use protocol::envelope::{Envelope, Role};
-use protocol::ids::{ChannelId, ClientMsgId, MessageId, Position, UserId};
+use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, Seq, UserId};
 use protocol::requests::{HistoryAnswer, HistoryRequest, SessionAnswer};
+use protocol::subjects::Shard;
 
 /// A logged event and its place.
 #[derive(Debug, Clone)]
@@ -82,12 +86,30 @@ macro_rules! each_adapter {
 }
 
 impl Store {
-    /// Writes events and what follows from them, all or nothing. Events may come twice and in any order.
+    /// Writes events and what follows from them, all or nothing. Events may come twice and in any order. They are
+    /// durable after [`Store::make_durable`].
     ///
     /// # Errors
     /// [`StoreError`]; nothing was written then.
     pub async fn apply(&self, events: Vec<Event>) -> Result<(), StoreError> {
         each_adapter!(self, adapter => adapter.apply(events).await)
+    }
+
+    /// Makes durable what was applied, and remembers that it reaches so far in these shards' logs. Until then a
+    /// power cut may take applied events back, the newest first. No shard, nothing to do.
+    ///
+    /// # Errors
+    /// [`StoreError`]; nothing more is durable then than before.
+    pub async fn make_durable(&self, reached: &[(Shard, Position)]) -> Result<(), StoreError> {
+        each_adapter!(self, adapter => adapter.make_durable(reached.to_vec()).await)
+    }
+
+    /// Returns up to where a shard's log is in the store for good, in one of the log's lives; 0 for nothing.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn reached(&self, shard: Shard, epoch: &Epoch) -> Result<Seq, StoreError> {
+        each_adapter!(self, adapter => adapter.reached(shard, epoch.clone()).await)
     }
 
     /// Returns the place of a channel's newest stored event.

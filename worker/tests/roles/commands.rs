@@ -8,6 +8,8 @@ use protocol::frames::send::SendMessage;
 use protocol::ids::MessageId;
 use protocol::message::Message;
 use protocol::requests::CommandAnswer;
+use std::future::{Future, poll_fn};
+use std::task::Poll;
 use worker::Role::{Commands, Persistence};
 
 /// Each message of a channel's log.
@@ -139,4 +141,19 @@ async fn resends_at_once_are_one_message() {
         assert_eq!(answers.iter().filter(|answer| !answer.duplicate).count(), 1);
     }
     assert_eq!(logged(&world, "general").await.len(), 20);
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_any_more_is_not_begun() {
+    let (world, worker) = world(Persisted::No).await;
+    {
+        let mut asked = Box::pin(world.command("driver-1", resend("general", "given up", "c-1")));
+        let waits = poll_fn(|context| Poll::Ready(asked.as_mut().poll(context).is_pending())).await;
+        assert!(waits, "asked, and given up before the worker saw it");
+    }
+    world.command("driver-1", resend("general", "waited for", "c-2")).await.unwrap();
+    // Whatever was begun has ended then.
+    worker.stop().await;
+    let logged = logged(&world, "general").await;
+    assert_eq!(logged.iter().map(|message| &*message.content).collect::<Vec<_>>(), ["waited for"]);
 }

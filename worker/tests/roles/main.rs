@@ -7,6 +7,7 @@
 )]
 
 mod commands;
+mod ending;
 mod history;
 mod persistence;
 mod session;

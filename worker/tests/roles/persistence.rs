@@ -1,8 +1,12 @@
 //! The log's entries reach the store, whoever dies on the way.
 
-use crate::world::{World, channel};
+use crate::world::{DEADLINE, World, channel};
 use bytes::Bytes;
+use protocol::ids::Position;
 use protocol::requests::{HistoryRange, HistoryRequest};
+use protocol::subjects::Slot;
+use std::time::Duration;
+use worker::PERSISTENCE;
 use worker::Role::Persistence;
 
 async fn stored_texts(world: &World, to: &str) -> Vec<String> {
@@ -56,4 +60,49 @@ async fn an_entry_that_nobody_can_read_does_not_stop_those_behind_it() {
     world.say("general", "behind it").await;
     world.stored("general").await;
     assert_eq!(stored_texts(&world, "general").await, ["behind it"]);
+}
+
+/// Up to where everything is acknowledged.
+async fn acknowledged(world: &World) -> Option<Position> {
+    world.log.acknowledged(PERSISTENCE).await.unwrap().map(|(_, position)| position)
+}
+
+#[tokio::test]
+async fn only_what_is_durable_is_acknowledged() {
+    let world = World::new();
+    // Events can be written, but nothing can be made durable.
+    world.meddle("CREATE TRIGGER stuck BEFORE INSERT ON reached BEGIN SELECT RAISE(ABORT, 'stuck'); END");
+    let worker = world.start(&[Persistence]).await;
+    world.channel("general").await;
+    let (_, last) = world.say("general", "written").await;
+    world.stored("general").await;
+    worker.stop().await;
+    assert_eq!(stored_texts(&world, "general").await, ["written"]);
+    assert_eq!(acknowledged(&world).await, None, "it is written, but not durable");
+    let mut next = world.broker.consume(PERSISTENCE).await.unwrap();
+    assert_eq!(next.fetch(10, DEADLINE).await.unwrap().len(), 3, "and comes again");
+    drop(next);
+
+    world.meddle("DROP TRIGGER stuck");
+    let _worker = world.start(&[Persistence]).await;
+    let durable = async {
+        while acknowledged(&world).await.as_ref() != Some(&last) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, durable).await.expect("a worker acknowledges while it runs");
+    let shard = Slot::of(&channel("general")).shard;
+    assert_eq!(world.store.reached(shard, &last.epoch).await.unwrap(), last.seq);
+    assert_eq!(stored_texts(&world, "general").await, ["written"], "what came again is there once");
+}
+
+#[tokio::test]
+async fn a_worker_that_stops_leaves_nothing_to_come_again() {
+    let world = World::new();
+    let worker = world.start(&[Persistence]).await;
+    world.channel("general").await;
+    let (_, last) = world.say("general", "the last").await;
+    world.stored("general").await;
+    worker.stop().await;
+    assert_eq!(acknowledged(&world).await, Some(last));
 }

@@ -20,9 +20,10 @@ use worker::Config;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 pub(crate) struct World {
+    pub(crate) log: Embedded,
     pub(crate) broker: Broker,
     pub(crate) store: Store,
-    _data: TempDir,
+    data: TempDir,
 }
 
 impl World {
@@ -37,9 +38,10 @@ impl World {
 
     fn with(options: Options) -> Self {
         let data = tempfile::tempdir().unwrap();
-        let broker = Broker::Embedded(Embedded::open(&data.path().join("log"), options).unwrap());
-        let store = Store::Sqlite(Sqlite::open(&data.path().join("store.db")).unwrap());
-        Self { broker, store, _data: data }
+        let log = Embedded::open(&data.path().join("log"), options).unwrap();
+        let broker = Broker::Embedded(log.clone());
+        let store = Store::Sqlite(Sqlite::open(&data.path().join("store.db"), &Shutdown::new()).unwrap());
+        Self { log, broker, store, data }
     }
 
     /// Starts a worker with these roles.
@@ -48,6 +50,12 @@ impl World {
         let config = Config { roles: roles.to_vec() };
         worker::start(&config, &self.broker, &self.store, &shutdown).await.unwrap();
         Worker(shutdown)
+    }
+
+    /// Does to the store's file what nobody should.
+    pub(crate) fn meddle(&self, sql: &str) {
+        let file = rusqlite::Connection::open(self.data.path().join("store.db")).unwrap();
+        file.execute_batch(sql).unwrap();
     }
 
     /// Appends an event as somebody would have caused it.
@@ -112,6 +120,12 @@ impl World {
 pub(crate) struct Worker(Shutdown);
 
 impl Worker {
+    /// Waits until something broke.
+    pub(crate) async fn failed(&self) {
+        tokio::time::timeout(DEADLINE, self.0.triggered()).await.expect("nothing broke");
+        assert!(self.0.has_failed());
+    }
+
     /// Stops the worker and waits until its roles have ended.
     pub(crate) async fn stop(self) {
         self.0.enter(Stage::Finishing);

@@ -1,9 +1,12 @@
 //! `kill -9` loses nothing that was acknowledged, repeats nothing and reorders nothing.
 
 use crate::client::Client;
+use crate::fleet::Fleet;
 use crate::kill_client::{CHANNELS, Phase, Record, Writer};
 use crate::server::Server;
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -15,47 +18,99 @@ const ROUNDS: usize = 5;
 /// How long one round, with its part of the end, may take.
 const ROUND_DEADLINE: Duration = Duration::from_secs(48);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_acknowledged_message_survives_kills_exactly_once_and_in_order() {
-    let rounds = std::env::var("KILL_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
-    let deadline = ROUND_DEADLINE * u32::try_from(rounds).unwrap();
-    tokio::time::timeout(deadline, kills(rounds)).await.expect("the kill test takes too long");
+/// The mode of a run: what there is to kill.
+enum System {
+    Embedded(Option<Server>),
+    Nats(Fleet),
 }
 
-async fn kills(rounds: usize) {
+/// Who dies, in this order, when there is more than one process.
+const VICTIMS: [&str; 5] = ["gateway-1", "worker-1", "nats", "gateway-2", "worker-2"];
+
+impl System {
+    fn gateways(&self) -> Vec<SocketAddr> {
+        match self {
+            Self::Embedded(server) => vec![server.as_ref().unwrap().listen],
+            Self::Nats(fleet) => fleet.gateways(),
+        }
+    }
+
+    /// Kills a process and returns when it is there again.
+    fn kill(&mut self, round: usize, data: &Path) {
+        match self {
+            Self::Embedded(server) => {
+                let dying = server.take().unwrap();
+                let listen = dying.listen;
+                dying.kill();
+                *server = Some(Server::start_again(data, listen));
+            }
+            Self::Nats(fleet) => fleet.kill(VICTIMS[round % VICTIMS.len()]),
+        }
+    }
+
+    fn stop(self) {
+        match self {
+            Self::Embedded(server) => {
+                let server = server.unwrap();
+                server.terminate();
+                assert!(server.wait().success());
+            }
+            Self::Nats(fleet) => fleet.stop(),
+        }
+    }
+}
+
+async fn in_time(system: System, data: &Path) {
+    let rounds = std::env::var("KILL_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
+    let deadline = ROUND_DEADLINE * u32::try_from(rounds).unwrap();
+    tokio::time::timeout(deadline, kills(system, data, rounds)).await.expect("the kill test takes too long");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_message_survives_kills_exactly_once_and_in_order() {
     let data = tempfile::tempdir().unwrap();
-    let mut server = Server::start(data.path());
-    let listen = server.listen;
+    in_time(System::Embedded(Some(Server::start(data.path()))), data.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_message_survives_kills_of_gateways_workers_and_the_nats_server() {
+    let data = tempfile::tempdir().unwrap();
+    in_time(System::Nats(Fleet::start(data.path())), data.path()).await;
+}
+
+async fn kills(mut system: System, data: &Path, rounds: usize) {
+    let gateways = system.gateways();
     let (phase, phases) = watch::channel(Phase::Write);
     let mut progress = Vec::new();
     let mut clients = Vec::new();
     for number in 0..CLIENTS {
-        let (writer, acked) = Writer::new(number, listen, phases.clone());
+        let (writer, acked) = Writer::new(number, gateways.clone(), phases.clone());
         progress.push(acked);
         clients.push(tokio::spawn(writer.run()));
     }
-    for _ in 0..rounds {
+    for round in 0..rounds {
         everybody_goes_on(&mut progress).await;
         tokio::time::sleep(random_time()).await;
-        server.kill();
-        server = Server::start_again(data.path(), listen);
+        // Clients go on meanwhile.
+        tokio::task::block_in_place(|| system.kill(round, data));
     }
     everybody_goes_on(&mut progress).await;
     phase.send_replace(Phase::Finish);
-    let (mut reader, _) = Client::open(listen, "safety-1").await;
+    let (mut reader, _) = Client::open(gateways[0], "safety-1").await;
     let history = settled_history(&mut reader).await;
     let heads = history.iter().map(|(id, log)| (id.clone(), *log.keys().last().unwrap())).collect();
     phase.send_replace(Phase::Until(heads));
     let mut total = 0;
     for client in clients {
         let record = client.await.unwrap();
-        assert_eq!(record.resumed, rounds);
+        if let System::Embedded(_) = system {
+            assert_eq!(record.resumed, rounds, "each kill was everybody's");
+        }
         total += record.acked.len();
         judge(&record, &history);
     }
     assert!(total > CLIENTS * rounds, "the clients hardly wrote: {total}");
-    server.terminate();
-    assert!(server.wait().success());
+    tokio::task::block_in_place(|| system.stop());
 }
 
 /// Waits until each client had another acknowledgement.

@@ -34,6 +34,8 @@ pub(crate) struct Record {
     pub(crate) seen: HashMap<String, Vec<(u64, String)>>,
     /// Where each channel stood when the client first came.
     pub(crate) began: HashMap<String, u64>,
+    /// How often it tried to connect.
+    pub(crate) connects: usize,
     /// How often it came back.
     pub(crate) resumed: usize,
 }
@@ -41,12 +43,14 @@ pub(crate) struct Record {
 pub(crate) struct Writer {
     pub(crate) user: &'static str,
     pub(crate) number: usize,
-    pub(crate) listen: SocketAddr,
+    /// Where gateways are: each connection goes to the next one.
+    gateways: Vec<SocketAddr>,
     phase: watch::Receiver<Phase>,
     /// Reports what it has acknowledged so far.
     progress: watch::Sender<usize>,
     record: Record,
-    epoch: String,
+    /// Per channel: the life of its log, and up to where it was seen.
+    epochs: HashMap<String, String>,
     positions: HashMap<String, u64>,
     /// The message that is out: its name and whether it was sent before.
     pending: Option<(String, bool)>,
@@ -56,7 +60,7 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn new(
         number: usize,
-        listen: SocketAddr,
+        gateways: Vec<SocketAddr>,
         phase: watch::Receiver<Phase>,
     ) -> (Self, watch::Receiver<usize>) {
         let users = ["driver-1", "driver-2", "dispatcher-1", "safety-1"];
@@ -64,11 +68,11 @@ impl Writer {
         let writer = Self {
             user: users[number % users.len()],
             number,
-            listen,
+            gateways,
             phase,
             progress,
             record: Record::default(),
-            epoch: String::new(),
+            epochs: HashMap::new(),
             positions: HashMap::new(),
             pending: None,
             written: 0,
@@ -88,7 +92,9 @@ impl Writer {
 
     async fn one_socket(&mut self) -> Result<(), Error> {
         let arrival = if self.positions.is_empty() { Arrival::Fresh } else { Arrival::Resuming };
-        let mut client = Client::connect(self.listen, self.user, arrival).await?;
+        let gateway = self.gateways[(self.number + self.record.connects) % self.gateways.len()];
+        self.record.connects += 1;
+        let mut client = Client::connect(gateway, self.user, arrival).await?;
         let first = client.receive().await?;
         assert_eq!(first["type"], "connection_established", "{first}");
         if arrival == Arrival::Fresh {
@@ -121,7 +127,7 @@ impl Writer {
     fn begin(&mut self, first: &Value) {
         for channel in first["channels"].as_array().unwrap() {
             let id = channel["channel_id"].as_str().unwrap().to_owned();
-            channel["epoch"].as_str().unwrap().clone_into(&mut self.epoch);
+            self.epochs.insert(id.clone(), channel["epoch"].as_str().unwrap().to_owned());
             let seq = channel["seq"].as_u64().unwrap();
             self.record.began.insert(id.clone(), seq);
             self.positions.insert(id, seq);
@@ -141,7 +147,7 @@ impl Writer {
     }
 
     async fn resume(&self, client: &mut Client, channels: Vec<&str>) -> Result<(), Error> {
-        let point = |id: &str| json!({"channel_id": id, "epoch": self.epoch, "seq": self.positions[id]});
+        let point = |id: &str| json!({"channel_id": id, "epoch": self.epochs[id], "seq": self.positions[id]});
         let channels: Vec<_> = channels.into_iter().map(point).collect();
         client.send(json!({"type": "resume", "channels": channels, "last": true})).await
     }
@@ -197,7 +203,11 @@ impl Writer {
     fn see(&mut self, event: &Value) {
         let id = event["channel_id"].as_str().unwrap();
         let position = self.positions.get_mut(id).expect("an event of a channel of mine");
-        assert_eq!((&event["epoch"], &event["prev"]), (&json!(self.epoch), &json!(*position)), "{event}");
+        assert_eq!(
+            (&event["epoch"], &event["prev"]),
+            (&json!(self.epochs[id]), &json!(*position)),
+            "{event}"
+        );
         let seq = event["seq"].as_u64().unwrap();
         assert!(seq > *position, "{event}");
         *position = seq;

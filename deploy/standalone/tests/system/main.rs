@@ -11,10 +11,14 @@
 mod client;
 mod configuration;
 mod crowded;
+mod disk;
+mod fleet;
 mod fsync_order;
 mod hostile;
 mod kill;
 mod kill_client;
+mod power_cut;
 mod server;
 mod slow;
 mod stopping;
+mod store_lost;

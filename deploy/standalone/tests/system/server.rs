@@ -85,9 +85,19 @@ impl Server {
 
     /// Asks the processes that this one has started to stop: the server below a tracer.
     pub(crate) fn terminate_children(&self) {
+        self.signal_children("-TERM");
+    }
+
+    /// `kill -9` of the server below a tracer, which then ends too.
+    pub(crate) fn kill_children(self) {
+        self.signal_children("-KILL");
+        self.wait();
+    }
+
+    fn signal_children(&self, name: &str) {
         let children = format!("/proc/{0}/task/{0}/children", self.child.id());
         for child in std::fs::read_to_string(children).unwrap().split_whitespace() {
-            signal("-TERM", child.parse().unwrap());
+            signal(name, child.parse().unwrap());
         }
     }
 
@@ -113,7 +123,7 @@ impl Drop for Server {
     }
 }
 
-fn signal(name: &str, pid: u32) {
+pub(crate) fn signal(name: &str, pid: u32) {
     let status = Command::new("kill").args([name, &pid.to_string()]).status().unwrap();
     assert!(status.success(), "kill {name} {pid}");
 }

@@ -1,8 +1,8 @@
 //! Groups that share the log: who has which entry, and what was acknowledged.
 
+use super::orders::Writer;
 use super::reader::{Readers, Row};
 use super::schema::{self, State};
-use super::writer::Writer;
 use crate::consume::{ConsumeError, Delivery, DeliveryId, Group};
 use crate::log::ReadError;
 use protocol::ids::Epoch;
@@ -104,6 +104,18 @@ impl Groups {
             writer,
             ack_wait: self.ack_wait,
         }
+    }
+}
+
+impl Groups {
+    /// Returns the id up to which a group has acknowledged everything.
+    pub(super) fn floor(&self, group: Group) -> i64 {
+        lock(&self.known).get(&group.to_string()).map_or(0, |shared| lock(&shared.sharing).floor)
+    }
+
+    /// Lets a group begin at the first entry again.
+    pub(super) fn begin_again(&self, group: Group) {
+        lock(&self.known).insert(group.to_string(), Arc::new(Shared::after(0)));
     }
 }
 
@@ -232,7 +244,7 @@ impl EmbeddedConsumer {
 
     pub(crate) fn ack(&self, ids: &[DeliveryId]) {
         if let Some(floor) = lock(&self.shared.sharing).ack(ids) {
-            self.writer.floor(&self.group.to_string(), floor);
+            self.writer.floor(self.group, floor);
         }
     }
 }

@@ -91,6 +91,16 @@ impl Subscribers {
         }
     }
 
+    /// Tells everybody that entries were committed of which there are no live copies.
+    pub(super) fn lost(&self) {
+        for subscribed in self.list().iter() {
+            // In the queue it wakes whoever waits; one that is full wakes him anyway.
+            if subscribed.durable.try_send(LiveEvent::Lost).is_err() {
+                subscribed.lost.store(true, Ordering::SeqCst);
+            }
+        }
+    }
+
     pub(super) fn ephemeral(&self, channel: &ChannelId, payload: &Bytes) {
         for subscribed in self.list().iter().filter(|subscribed| subscribed.hears(channel)) {
             let event = LiveEvent::Ephemeral { channel: channel.clone(), payload: payload.clone() };

@@ -3,8 +3,10 @@
 //! What it may lose: nothing that was acknowledged, unless the disk itself breaks its word about fsync. Live
 //! copies and ephemeral events are at most once, requests die with the process. One process owns a folder.
 
+mod draft;
 mod groups;
 mod live;
+mod orders;
 mod reader;
 mod requests;
 mod schema;
@@ -17,22 +19,23 @@ pub use requests::EmbeddedServer;
 use crate::append::{Append, AppendError, Appended};
 use crate::consume::{ConsumeError, Consumer, Group};
 use crate::live::{PublishError, SubscribeError, Subscriber, SubscriptionControl};
-use crate::log::{LogPage, ReadError, ReadLimit};
+use crate::log::{Entry, LogPage, ReadError, ReadLimit};
 use crate::request::{RequestError, ServeError, Server};
 use bytes::Bytes;
 use groups::Groups;
 use live::Subscribers;
+use orders::Writer;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
-use protocol::subjects::RequestSubject;
+use protocol::subjects::{RequestSubject, Shard, Slot};
 use reader::Readers;
 use requests::Subjects;
+use runtime::shutdown::Shutdown;
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
-use writer::Writer;
 
 /// Bytes of one envelope. Chosen: the largest frame, twice, since JSON may escape what the client did not.
 const ENVELOPE_BYTES_MAX: usize = 128 * 1024;
@@ -118,31 +121,61 @@ impl Heads {
 }
 
 impl Embedded {
-    /// Opens the log in `folder`, which is made when it is missing; goes on where the last process stopped.
+    /// Opens a log for a process that watches over nothing: a tool, a test. See [`Embedded::open_watched`].
     ///
     /// # Errors
     /// [`OpenError`] when another process has the folder, or its file cannot be used.
     pub fn open(folder: &Path, options: Options) -> Result<Self, OpenError> {
+        Self::open_watched(folder, options, &Shutdown::new())
+    }
+
+    /// Opens the log in `folder`, which is made when it is missing; goes on where the last process stopped. Its
+    /// threads are tracked by `shutdown`: one that breaks stops the process.
+    ///
+    /// # Errors
+    /// [`OpenError`] when another process has the folder, or its file cannot be used.
+    pub fn open_watched(folder: &Path, options: Options, shutdown: &Shutdown) -> Result<Self, OpenError> {
         let lock = Arc::new(lock(folder)?);
         let file = folder.join("log.db");
         let connection = schema::open_writer(&file)?;
         let state = schema::load(&connection, options.dedup_window)?;
         let heads = Arc::new(Heads(Mutex::new(state.heads.clone())));
         let subscribers = Arc::new(Subscribers::new(state.epoch.clone(), options.live_queue));
-        let readers = Readers::start(&file, &heads)?;
+        let readers = Readers::start(&file, &heads, shutdown)?;
         let committed = watch::Sender::new(state.last_id);
         let groups =
             Groups::new(&connection, &state, committed.subscribe(), readers.clone(), options.ack_wait)?;
         let epoch = state.epoch.clone();
         let published =
             writer::Published { heads: heads.clone(), subscribers: subscribers.clone(), committed };
-        let writer = Writer::start(connection, state, published, options.dedup_window, lock.clone())
-            .map_err(OpenError::Thread)?;
+        let log = writer::Log { connection, state, dedup_window: options.dedup_window, folder: lock.clone() };
+        let writer = writer::start(log, published, shutdown).map_err(OpenError::Thread)?;
         let stopped = watch::Sender::new(false);
         let subjects = Subjects::default();
         let inner =
             Inner { epoch, heads, subscribers, subjects, groups, readers, writer, stopped, _lock: lock };
         Ok(Self(Arc::new(inner)))
+    }
+
+    /// Returns the last of the entries up to which a group has acknowledged everything, by shard and position;
+    /// `None` when it has acknowledged nothing.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the log cannot be read.
+    pub async fn acknowledged(&self, group: Group) -> Result<Option<(Shard, Position)>, ReadError> {
+        let floor = self.0.groups.floor(group);
+        let last = self.0.readers.ids(floor, floor).await?.pop();
+        let place = |Entry { channel, seq, .. }| {
+            (Slot::of(&channel).shard, Position { epoch: self.0.epoch.clone(), seq })
+        };
+        Ok(last.map(|row| place(row.entry)))
+    }
+
+    /// Lets a group that lost its work begin at the first entry again; for a start, before anybody has joined it.
+    /// What it had acknowledged stays written until it has come as far again, so that after a crash on the way
+    /// this is found to be due once more.
+    pub fn begin_again(&self, group: Group) {
+        self.0.groups.begin_again(group);
     }
 
     pub(crate) async fn append(&self, append: Append) -> Result<Appended, AppendError> {

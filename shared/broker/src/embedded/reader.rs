@@ -5,11 +5,10 @@ use crate::log::{Entry, LogPage, ReadError, ReadLimit};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use protocol::ids::{ChannelId, Seq};
+use runtime::shutdown::Shutdown;
 use rusqlite::{Connection, params};
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::oneshot;
 
 /// Threads. Chosen: reads come from the page cache; one long read must not stop all others.
@@ -21,8 +20,8 @@ const QUEUE: usize = 1_024;
 /// The threads' front; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Readers {
-    jobs: Sender<Job>,
-    stopped: Arc<AtomicBool>,
+    /// Taken at the stop: the threads end behind the last job.
+    jobs: Arc<Mutex<Option<Sender<Job>>>>,
 }
 
 enum Job {
@@ -46,17 +45,18 @@ pub(super) struct Row {
 }
 
 impl Readers {
-    /// Starts the threads, each with a connection of its own; they end with the last clone of this.
-    pub(super) fn start(file: &Path, heads: &Arc<Heads>) -> Result<Self, OpenError> {
+    /// Starts the threads, each with a connection of its own; they end with the last clone of this, or stopped.
+    pub(super) fn start(file: &Path, heads: &Arc<Heads>, shutdown: &Shutdown) -> Result<Self, OpenError> {
         let (jobs, queue) = crossbeam_channel::bounded(QUEUE);
         for n in 0..THREADS {
             let (connection, queue, heads) = (schema::open_reader(file)?, queue.clone(), heads.clone());
-            thread::Builder::new()
-                .name(format!("log-reader-{n}"))
-                .spawn(move || serve(&connection, &queue, &heads))
-                .map_err(OpenError::Thread)?;
+            let read = move || {
+                serve(&connection, &queue, &heads);
+                Ok(())
+            };
+            shutdown.spawn_thread(&format!("log-reader-{n}"), read).map_err(OpenError::Thread)?;
         }
-        Ok(Self { jobs, stopped: Arc::default() })
+        Ok(Self { jobs: Arc::new(Mutex::new(Some(jobs))) })
     }
 
     pub(super) async fn read(
@@ -77,19 +77,20 @@ impl Readers {
         &self,
         job: impl FnOnce(oneshot::Sender<Result<T, ReadError>>) -> Job,
     ) -> Result<T, ReadError> {
-        if self.stopped.load(Ordering::SeqCst) {
-            return Err(ReadError::Closed);
-        }
         let (answer, answered) = oneshot::channel();
-        match self.jobs.try_send(job(answer)) {
-            Ok(()) => answered.await.unwrap_or(Err(ReadError::Closed)),
-            Err(TrySendError::Full(_)) => Err(ReadError::Busy),
-            Err(TrySendError::Disconnected(_)) => Err(ReadError::Closed),
+        {
+            let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+            let jobs = jobs.as_ref().ok_or(ReadError::Closed)?;
+            jobs.try_send(job(answer)).map_err(|error| match error {
+                TrySendError::Full(_) => ReadError::Busy,
+                TrySendError::Disconnected(_) => ReadError::Closed,
+            })?;
         }
+        answered.await.unwrap_or(Err(ReadError::Closed))
     }
 
     pub(super) fn stop(&self) {
-        self.stopped.store(true, Ordering::SeqCst);
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
     }
 }
 

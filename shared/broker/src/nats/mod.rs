@@ -38,7 +38,8 @@ use probe::Probing;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::{RequestSubject, Shard, nats};
 use requests::Replier;
-use runtime::shutdown::Shutdown;
+use runtime::shutdown::{Shutdown, Stage};
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use streams::Streams;
@@ -109,6 +110,14 @@ struct Inner {
     shutdown: Shutdown,
 }
 
+/// Runs a task of the connection until nobody asks any more.
+async fn until_closing(shutdown: Shutdown, task: impl Future<Output = ()>) {
+    tokio::select! {
+        () = task => {}
+        () = shutdown.reached(Stage::Closing) => {}
+    }
+}
+
 impl Nats {
     /// Connects, checks the server, makes the streams that are missing.
     ///
@@ -123,10 +132,10 @@ impl Nats {
         let signals = Arc::new(Signals::new());
         let client = connect::connect(&options, signals.clone()).await?;
         let (link, inbox) = Link::open(client, signals).await.map_err(|_| OpenError::Ended)?;
-        shutdown.spawn("nats-inbox", inbox);
+        shutdown.spawn("nats-inbox", until_closing(shutdown.clone(), inbox));
         let streams = Arc::new(Streams::open(link.clone(), &options).await?);
         let (replier, replying) = Replier::start(link.clone());
-        shutdown.spawn("nats-replies", replying);
+        shutdown.spawn("nats-replies", until_closing(shutdown.clone(), replying));
         let (probed, stopped) = (watch::Sender::new(0), watch::Sender::new(false));
         // Two processes of one name must not take each other's probes for theirs.
         let process = link.client.new_inbox().replace('.', "-");

@@ -28,6 +28,7 @@ const PREFIX: &str = "SAFESHIPPER__";
 /// Where a value was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Origin {
+    Option(&'static str),
     Environment(String),
     DotEnv(String),
     File,
@@ -36,6 +37,7 @@ pub(super) enum Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Option(name) => write!(f, "option {name}"),
             Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::DotEnv(name) => write!(f, "{name} in .env"),
             Self::File => f.write_str("configuration file"),
@@ -57,6 +59,11 @@ pub struct Source {
 }
 
 impl Source {
+    /// Sets a value by an option of the command line, which wins over everything else.
+    pub fn set(&mut self, place: &str, option: &'static str, text: String) {
+        self.values.insert(place.to_owned(), Written { text, origin: Origin::Option(option) });
+    }
+
     /// Reads the file named by `CONFIG`, `.env` in the working folder and the environment.
     ///
     /// # Errors

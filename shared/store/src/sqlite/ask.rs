@@ -3,10 +3,11 @@
 use crate::{Sent, StoreError, StoredMessage};
 use protocol::claims::Profile;
 use protocol::envelope::{ChannelType, Role};
-use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, UserId};
+use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, Seq, UserId};
 use protocol::limits::UNREAD_MAX;
 use protocol::message::Sender;
 use protocol::requests::{Membership, SessionAnswer};
+use protocol::subjects::Shard;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
 
@@ -20,6 +21,14 @@ pub(super) fn position(row: &Row<'_>, epoch: usize, seq: usize) -> Result<Positi
     let epoch: String = row.get(epoch)?;
     let epoch = Epoch::parse(&epoch).map_err(|_| StoreError::Corrupt("epoch"))?;
     Ok(Position { epoch, seq: row.get(seq)? })
+}
+
+pub(super) fn reached(connection: &Connection, shard: Shard, epoch: &Epoch) -> Result<Seq, StoreError> {
+    let seq = connection
+        .prepare_cached("SELECT seq FROM reached WHERE epoch = ?1 AND shard = ?2")?
+        .query_row(params![epoch.as_str(), shard.0], |row| row.get(0))
+        .optional()?;
+    Ok(seq.unwrap_or_default())
 }
 
 pub(super) fn head(connection: &Connection, channel: &ChannelId) -> Result<Option<Position>, StoreError> {

@@ -1,6 +1,7 @@
 //! The store in one SQLite file: a writer thread, a few reader threads, bounded queues between.
 //!
-//! `synchronous=NORMAL`: the log is what is durable; after a power cut its consumers deliver the rest again.
+//! `synchronous=NORMAL`: a commit waits for no disk. A power cut takes back the newest commits, in their order,
+//! down to the last one that was made durable; the log still has what they held.
 
 mod ask;
 mod history;
@@ -10,12 +11,13 @@ use crate::{Event, Sent, StoreError, StoredMessage};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use protocol::claims::Profile;
 use protocol::envelope::Role;
-use protocol::ids::{ChannelId, ClientMsgId, MessageId, Position, UserId};
+use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, Seq, UserId};
 use protocol::requests::{HistoryAnswer, HistoryRequest, SessionAnswer};
+use protocol::subjects::Shard;
+use runtime::shutdown::Shutdown;
 use rusqlite::{Connection, OpenFlags};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
@@ -29,7 +31,10 @@ const QUEUE: usize = 1_024;
 const BUSY: Duration = Duration::from_secs(5);
 
 /// Each step of the layout, in order; `user_version` counts those that were taken.
-const MIGRATIONS: &[&str] = &[include_str!("../../schema/0001_events_and_projections.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../schema/0001_events_and_projections.sql"),
+    include_str!("../../schema/0002_reached.sql"),
+];
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +47,9 @@ pub enum OpenError {
         /// What this release writes.
         known: usize,
     },
+    /// The system gives no thread.
+    #[error("no thread for the store: {0}")]
+    Thread(std::io::Error),
     /// SQLite cannot open or read it.
     #[error("store cannot be opened")]
     Sqlite(#[from] rusqlite::Error),
@@ -61,11 +69,12 @@ struct Inner {
 }
 
 impl Sqlite {
-    /// Opens the file, which is made when it is missing, and brings its layout up to date.
+    /// Opens the file, which is made when it is missing, and brings its layout up to date. Its threads are tracked
+    /// by `shutdown`: one that breaks stops the process.
     ///
     /// # Errors
     /// [`OpenError`] when the file cannot be used.
-    pub fn open(file: &Path) -> Result<Self, OpenError> {
+    pub fn open(file: &Path, shutdown: &Shutdown) -> Result<Self, OpenError> {
         let mut writer = Connection::open(file)?;
         writer.busy_timeout(BUSY)?;
         // A page that many batches change is written back once for all of them: checkpoints are rare, at 32 MiB.
@@ -76,14 +85,21 @@ impl Sqlite {
         migrate(&mut writer)?;
         let (end, ended) = tokio::sync::mpsc::channel(1);
         let (writes, orders) = crossbeam_channel::bounded(QUEUE);
-        serve(writer, orders, end.clone());
+        let start = |name: &str, connection, jobs, end| {
+            let work = move || {
+                serve(connection, &jobs, end);
+                Ok(())
+            };
+            shutdown.spawn_thread(name, work).map_err(OpenError::Thread)
+        };
+        start("store-writer", writer, orders, end.clone())?;
         let (reads, questions) = crossbeam_channel::bounded(QUEUE);
-        for _ in 0..READERS {
+        for n in 0..READERS {
             let reader = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
             reader.busy_timeout(BUSY)?;
             // The system caches the file, too; what is kept here is kept twice.
             reader.execute_batch("PRAGMA query_only=ON; PRAGMA cache_size=-4096;")?;
-            serve(reader, questions.clone(), end.clone());
+            start(&format!("store-reader-{n}"), reader, questions.clone(), end.clone())?;
         }
         let ended = tokio::sync::Mutex::new(ended);
         Ok(Self(Arc::new(Inner { writes: Mutex::new(Some(writes)), reads: Mutex::new(Some(reads)), ended })))
@@ -125,6 +141,14 @@ impl Sqlite {
 
     pub(crate) async fn apply(&self, events: Vec<Event>) -> Result<(), StoreError> {
         self.write(move |connection| write::apply(connection, &events)).await
+    }
+
+    pub(crate) async fn make_durable(&self, reached: Vec<(Shard, Position)>) -> Result<(), StoreError> {
+        self.write(move |connection| write::make_durable(connection, &reached)).await
+    }
+
+    pub(crate) async fn reached(&self, shard: Shard, epoch: Epoch) -> Result<Seq, StoreError> {
+        self.ask(move |connection| ask::reached(connection, shard, &epoch)).await
     }
 
     pub(crate) async fn upsert_user(&self, profile: Profile) -> Result<(), StoreError> {
@@ -178,15 +202,13 @@ impl Sqlite {
     }
 }
 
-/// One thread with one connection, until its queue ends.
-fn serve(mut connection: Connection, jobs: Receiver<Job>, end: tokio::sync::mpsc::Sender<()>) {
-    thread::spawn(move || {
-        for job in jobs {
-            job(&mut connection);
-        }
-        drop(connection);
-        drop(end);
-    });
+/// One connection's work, until its queue ends.
+fn serve(mut connection: Connection, jobs: &Receiver<Job>, end: tokio::sync::mpsc::Sender<()>) {
+    for job in jobs {
+        job(&mut connection);
+    }
+    drop(connection);
+    drop(end);
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
@@ -201,4 +223,27 @@ fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     }
     transaction.execute_batch(&format!("PRAGMA user_version={known}"))?;
     Ok(transaction.commit()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    #[tokio::test]
+    async fn a_thread_that_breaks_stops_the_process() {
+        let folder = tempfile::tempdir().unwrap();
+        for queue in ["writes", "reads"] {
+            let shutdown = Shutdown::new();
+            let store = Sqlite::open(&folder.path().join("store.db"), &shutdown).unwrap();
+            let broken = |_: &mut Connection| -> Result<(), StoreError> { panic!("as the test wants") };
+            let asked = if queue == "writes" { store.write(broken).await } else { store.ask(broken).await };
+            assert!(matches!(asked, Err(StoreError::Closed)), "{queue}");
+            tokio::time::timeout(DEADLINE, shutdown.triggered()).await.unwrap();
+            assert!(shutdown.has_failed());
+            store.close().await;
+            assert_eq!(shutdown.ended(&[], DEADLINE).await, Ok(()));
+        }
+    }
 }

@@ -3,7 +3,9 @@
 use crate::{Event, StoreError};
 use protocol::claims::Profile;
 use protocol::envelope::{ChannelFacts, Envelope, Fact, MemberFacts};
+use protocol::ids::Position;
 use protocol::message::Message;
+use protocol::subjects::Shard;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use serde::Serialize;
 
@@ -27,6 +29,30 @@ pub(super) fn apply(connection: &mut Connection, events: &[Event]) -> Result<(),
         if new > 0 {
             project(&transaction, event)?;
         }
+    }
+    Ok(transaction.commit()?)
+}
+
+/// Writes how far the log was applied, in a transaction that is synced: everything before it is durable with it.
+pub(super) fn make_durable(
+    connection: &mut Connection,
+    reached: &[(Shard, Position)],
+) -> Result<(), StoreError> {
+    connection.execute_batch("PRAGMA synchronous=FULL")?;
+    let written = write_reached(connection, reached);
+    connection.execute_batch("PRAGMA synchronous=NORMAL")?;
+    written
+}
+
+fn write_reached(connection: &mut Connection, reached: &[(Shard, Position)]) -> Result<(), StoreError> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    for (shard, position) in reached {
+        transaction
+            .prepare_cached(
+                "INSERT INTO reached (epoch, shard, seq, times) VALUES (?1, ?2, ?3, 1)
+                 ON CONFLICT (epoch, shard) DO UPDATE SET seq = max(seq, excluded.seq), times = times + 1",
+            )?
+            .execute(params![position.epoch.as_str(), shard.0, position.seq])?;
     }
     Ok(transaction.commit()?)
 }

@@ -1,9 +1,11 @@
 //! Events: idempotent, in any order, for good.
 
-use crate::facts::{added, at, channel, described, plain, removed, user};
+use crate::facts::{added, at, channel, described, epoch, later, plain, removed, user};
 use crate::history::newest;
 use crate::world::World;
 use protocol::envelope::Role;
+use protocol::ids::Position;
+use protocol::subjects::Shard;
 use store::StoreError;
 
 pub(crate) async fn the_newest_event_is_the_head(world: &impl World) {
@@ -72,9 +74,26 @@ pub(crate) async fn a_large_batch_is_written(world: &impl World) {
     assert_eq!(newest(&store, "general", 2).await, (vec![1_999, 2_000], true));
 }
 
+pub(crate) async fn how_far_the_log_is_here_for_good_is_remembered(world: &impl World) {
+    let store = world.open().await;
+    let (one, other) = (Shard(3), Shard(4));
+    assert_eq!(store.reached(one, &epoch()).await.unwrap(), 0);
+    store.apply(vec![plain("general", 7)]).await.unwrap();
+    store.make_durable(&[(one, at(7)), (other, at(2))]).await.unwrap();
+    // What comes again reaches less far, and takes nothing back.
+    store.make_durable(&[(one, at(5))]).await.unwrap();
+    store.make_durable(&[(one, Position { epoch: later(), seq: 1 })]).await.unwrap();
+    let store = world.restart(store).await;
+    assert_eq!(store.reached(one, &epoch()).await.unwrap(), 7);
+    assert_eq!(store.reached(other, &epoch()).await.unwrap(), 2);
+    assert_eq!(store.reached(one, &later()).await.unwrap(), 1, "each life of the log for itself");
+    assert_eq!(store.reached(other, &later()).await.unwrap(), 0);
+}
+
 pub(crate) async fn a_closed_store_says_so(world: &impl World) {
     let store = world.open().await;
     store.close().await;
     assert!(matches!(store.head(&channel("general")).await, Err(StoreError::Closed)));
     assert!(matches!(store.apply(vec![plain("general", 1)]).await, Err(StoreError::Closed)));
+    assert!(matches!(store.make_durable(&[(Shard(0), at(1))]).await, Err(StoreError::Closed)));
 }

@@ -28,6 +28,7 @@ contract! {
         a_batch_is_written_whole_or_not_at_all,
         everything_survives_a_restart,
         a_large_batch_is_written,
+        how_far_the_log_is_here_for_good_is_remembered,
         a_closed_store_says_so,
     }
     history {

@@ -1,5 +1,6 @@
 //! Where a store of one kind lives.
 
+use runtime::shutdown::Shutdown;
 use std::future::Future;
 use store::Store;
 use tempfile::TempDir;
@@ -28,6 +29,6 @@ impl Sqlite {
 
 impl World for Sqlite {
     async fn open(&self) -> Store {
-        Store::Sqlite(store::Sqlite::open(&self.0.path().join("store.db")).unwrap())
+        Store::Sqlite(store::Sqlite::open(&self.0.path().join("store.db"), &Shutdown::new()).unwrap())
     }
 }

@@ -1,27 +1,26 @@
-//! The development users, channels and conversation, made by appending the events that people would cause.
+//! Data that no person made: the development channels and their conversation, and rooms for load tests. It is made by
+//! appending the events that people would cause.
 
-pub(crate) mod load;
+mod load;
+#[cfg(test)]
+mod tests;
 
+pub use load::{Plan, load};
+
+use crate::start::caught_up;
 use anyhow::{Context, bail};
 use broker::{Append, Appended, Broker, ReadLimit};
 use bytes::Bytes;
-use protocol::claims::Profile;
-use protocol::envelope::{ChannelFacts, ChannelType, Envelope, Kind, MemberFacts, Role};
+use protocol::development::PEOPLE;
+use protocol::envelope::{ChannelFacts, ChannelType, Envelope, Kind, MemberFacts};
 use protocol::frames::send::SendMessage;
 use protocol::ids::{ChannelId, MessageId, UserId};
 use protocol::message::{MessageType, Metadata, Priority, Sender};
+use protocol::subjects::dedup_key;
 use protocol::time::Timestamp;
 use serde::Serialize;
 use std::time::Duration;
 use store::Store;
-
-/// id, name, role in the application, role in the channels.
-const USERS: [(&str, &str, &str, Role); 4] = [
-    ("dispatcher-1", "Ines Okafor", "DISPATCHER", Role::Owner),
-    ("driver-1", "Dana Reyes", "DRIVER", Role::Member),
-    ("driver-2", "Marek Novak", "DRIVER", Role::Member),
-    ("safety-1", "Tom Lindqvist", "COMPLIANCE_OFFICER", Role::Moderator),
-];
 
 /// Who says what, how many minutes ago, and which line (counted from 0) it answers.
 const CONVERSATION: &[(&str, &str, u64, Option<usize>)] = &[
@@ -40,11 +39,18 @@ const CONVERSATION: &[(&str, &str, u64, Option<usize>)] = &[
     ("driver-1", "Copy. Leaving the depot, ETA Hamburg 11:40.", 6, None),
 ];
 
+/// The time in seeded ids. Chosen; it only has to be always the same.
+const ID_MS: u64 = 1_767_225_600_000;
+
 /// How long the store may take to have it.
 const DEADLINE: Duration = Duration::from_secs(30);
 
-/// Makes what is missing, waits until the store has it, and returns the users.
-pub(crate) async fn development(broker: &Broker, store: &Store) -> anyhow::Result<Vec<Profile>> {
+/// Makes what is missing of the development system and waits until the store has it. Several workers may do so at
+/// once.
+///
+/// # Errors
+/// What log or store refused, or that the store did not catch up in time.
+pub async fn development(broker: &Broker, store: &Store) -> anyhow::Result<()> {
     let now = runtime::clock::now_unix_ms();
     let mut general = channel_events("general", "General", ChannelType::General, now)?;
     general.extend(conversation("general", now)?);
@@ -52,16 +58,16 @@ pub(crate) async fn development(broker: &Broker, store: &Store) -> anyhow::Resul
     for events in [general, emergency] {
         let channel = events[0].channel_id.clone();
         append_missing(broker, &channel, events).await?;
-        worker::caught_up(broker, store, &channel, DEADLINE).await?;
+        caught_up(broker, store, &channel, DEADLINE).await?;
     }
-    let profiles: Vec<Profile> = USERS.iter().map(profile).collect::<anyhow::Result<_>>()?;
-    for profile in &profiles {
+    for profile in &protocol::development::profiles() {
         store.upsert_user(profile).await?;
     }
-    Ok(profiles)
+    Ok(())
 }
 
-/// Appends those events of a channel's beginning that its log does not have yet: a start may have been killed.
+/// Appends those events of a channel's beginning that its log does not have yet: a start may have been killed. Their
+/// ids are the same at each start, so what comes now still answers what came then.
 async fn append_missing(broker: &Broker, channel: &ChannelId, events: Vec<Envelope>) -> anyhow::Result<()> {
     let limit = ReadLimit { entries: events.len(), bytes: usize::MAX };
     let there = broker.read(channel, 0, limit).await?.entries.len();
@@ -71,7 +77,7 @@ async fn append_missing(broker: &Broker, channel: &ChannelId, events: Vec<Envelo
     Ok(())
 }
 
-/// Appends an event that nobody appended before.
+/// Appends an event, unless a start before this one did.
 async fn append(broker: &Broker, envelope: &Envelope) -> anyhow::Result<()> {
     let append = Append {
         channel: envelope.channel_id.clone(),
@@ -80,30 +86,21 @@ async fn append(broker: &Broker, envelope: &Envelope) -> anyhow::Result<()> {
         expect: None,
     };
     match broker.append(append).await? {
-        Appended::New { .. } => Ok(()),
-        other => bail!("seeded data of {} met {other:?}", envelope.channel_id),
+        Appended::New { .. } | Appended::Duplicate { .. } => Ok(()),
+        other @ Appended::Moved { .. } => bail!("seeded data of {} met {other:?}", envelope.channel_id),
     }
 }
 
-fn profile((id, name, role, _): &(&str, &str, &str, Role)) -> anyhow::Result<Profile> {
-    Ok(Profile {
-        id: UserId::parse(id)?,
-        name: (*name).to_owned(),
-        email: format!("{id}@safeshipper.example"),
-        role: (*role).to_owned(),
-        company: "SafeShipper".to_owned(),
-    })
-}
-
 fn sender(id: &str) -> anyhow::Result<Sender> {
-    let (_, name, ..) = USERS.iter().find(|(known, ..)| *known == id).context("nobody of this id")?;
-    Ok(Sender { id: UserId::parse(id)?, name: (*name).to_owned(), email: String::new() })
+    let person = PEOPLE.iter().find(|person| person.id == id).context("nobody of this id")?;
+    Ok(Sender { id: UserId::parse(id)?, name: person.name.to_owned(), email: String::new() })
 }
 
-fn mint(at_ms: u64) -> anyhow::Result<MessageId> {
+/// Makes the id of a seeded event: always the same for the same name in the same channel.
+fn id(channel: &str, name: &str) -> MessageId {
     let mut random = [0; 10];
-    getrandom::fill(&mut random).map_err(|error| anyhow::anyhow!("no randomness: {error}"))?;
-    Ok(MessageId::v7(at_ms, &random))
+    random.copy_from_slice(&dedup_key(["seed", channel, name]).to_be_bytes()[..10]);
+    MessageId::v7(ID_MS, &random)
 }
 
 /// A channel and its members, as the dispatcher makes them.
@@ -115,11 +112,11 @@ fn channel_events(
 ) -> anyhow::Result<Vec<Envelope>> {
     let at_ms = now - 3_600_000;
     let facts = ChannelFacts { name: name.to_owned(), channel_type };
-    let said = |kind| Fact { channel: id, by: "dispatcher-1", kind, at_ms };
-    let mut events = vec![fact(said(Kind::ChannelUpdated), &facts)?];
-    for (user, .., role) in &USERS {
-        let facts = MemberFacts { user: sender(user)?, role: *role };
-        events.push(fact(said(Kind::MemberAdded), &facts)?);
+    let said = |kind, name| Fact { channel: id, name, by: "dispatcher-1", kind, at_ms };
+    let mut events = vec![fact(said(Kind::ChannelUpdated, "channel"), &facts)?];
+    for person in &PEOPLE {
+        let facts = MemberFacts { user: sender(person.id)?, role: person.channel_role };
+        events.push(fact(said(Kind::MemberAdded, person.id), &facts)?);
     }
     Ok(events)
 }
@@ -127,19 +124,21 @@ fn channel_events(
 /// What an event says beside its body.
 struct Fact<'a> {
     channel: &'a str,
+    /// No other event of the channel has it.
+    name: &'a str,
     by: &'a str,
     kind: Kind,
     at_ms: u64,
 }
 
 fn fact<T: Serialize>(said: Fact<'_>, body: &T) -> anyhow::Result<Envelope> {
-    let Fact { channel, by, kind, at_ms } = said;
+    let Fact { channel, name, by, kind, at_ms } = said;
     Ok(Envelope {
         kind,
         channel_id: ChannelId::parse(channel)?,
         by: UserId::parse(by)?,
         at: Timestamp::from_unix_ms(at_ms),
-        message_id: mint(at_ms)?,
+        message_id: id(channel, name),
         client_msg_id: None,
         content_hash: 0,
         body: serde_json::value::to_raw_value(body)?,
@@ -147,10 +146,11 @@ fn fact<T: Serialize>(said: Fact<'_>, body: &T) -> anyhow::Result<Envelope> {
 }
 
 fn conversation(channel: &str, now: u64) -> anyhow::Result<Vec<Envelope>> {
-    let (mut ids, mut events) = (Vec::new(), Vec::new());
-    for (by, text, minutes_ago, answers) in CONVERSATION {
+    let line_id = |line: usize| id(channel, &format!("line {line}"));
+    let mut events = Vec::new();
+    for (line, (by, text, minutes_ago, answers)) in CONVERSATION.iter().enumerate() {
         let at_ms = now - minutes_ago * 60_000;
-        let parent: Option<MessageId> = answers.and_then(|line: usize| ids.get(line).cloned());
+        let parent = answers.map(line_id);
         let send = SendMessage {
             channel_id: ChannelId::parse(channel)?,
             content: (*text).to_owned(),
@@ -166,9 +166,8 @@ fn conversation(channel: &str, now: u64) -> anyhow::Result<Vec<Envelope>> {
             captured_at: None,
             mentioned_users: Vec::new(),
         };
-        let (id, hash) = (mint(at_ms)?, send.content_hash());
-        ids.push(id.clone());
-        let message = send.into_message(id, sender(by)?, Timestamp::from_unix_ms(at_ms), parent);
+        let hash = send.content_hash();
+        let message = send.into_message(line_id(line), sender(by)?, Timestamp::from_unix_ms(at_ms), parent);
         events.push(Envelope::message(&message, hash)?);
     }
     Ok(events)

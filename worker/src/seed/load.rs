@@ -1,6 +1,7 @@
 //! Users and rooms for load tests: real members in real channels, named so that the load tool finds them.
 
 use super::{Fact, append};
+use crate::start::caught_up;
 use anyhow::Context;
 use broker::Broker;
 use clap::Args;
@@ -19,7 +20,7 @@ const DEADLINE: Duration = Duration::from_secs(300);
 
 /// What to make. User i is a member of room i modulo the number of rooms.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// Users are PREFIX-u0 and on, rooms PREFIX-r0 and on
     #[arg(long, default_value = "load")]
     prefix: String,
@@ -32,14 +33,17 @@ pub(crate) struct Plan {
 }
 
 /// Makes what is missing and waits until the store has it; returns how many events that took.
-pub(crate) async fn run(broker: &Broker, store: &Store, plan: &Plan) -> anyhow::Result<usize> {
+///
+/// # Errors
+/// What log or store refused, or that the store did not catch up in time.
+pub async fn load(broker: &Broker, store: &Store, plan: &Plan) -> anyhow::Result<usize> {
     let rooms = plan.rooms.max(1);
     let mut events = Vec::new();
     for room in 0..rooms {
         let channel = plan.channel(room)?;
         if store.head(&channel).await?.is_none() {
             let facts = ChannelFacts { name: format!("Load {room}"), channel_type: ChannelType::General };
-            events.push(plan.event(&channel, Kind::ChannelUpdated, &facts)?);
+            events.push(plan.event(&channel, "channel", Kind::ChannelUpdated, &facts)?);
         }
     }
     for user in 0..plan.users {
@@ -47,14 +51,14 @@ pub(crate) async fn run(broker: &Broker, store: &Store, plan: &Plan) -> anyhow::
         if store.membership(&channel, &id).await?.is_none() {
             let user = Sender { name: id.as_str().to_owned(), id, email: String::new() };
             let facts = MemberFacts { user, role: Role::Member };
-            events.push(plan.event(&channel, Kind::MemberAdded, &facts)?);
+            events.push(plan.event(&channel, facts.user.id.as_str(), Kind::MemberAdded, &facts)?);
         }
     }
     for some in events.chunks(AT_ONCE) {
         try_join_all(some.iter().map(|event| append(broker, event))).await?;
     }
     for room in 0..rooms {
-        worker::caught_up(broker, store, &plan.channel(room)?, DEADLINE).await?;
+        caught_up(broker, store, &plan.channel(room)?, DEADLINE).await?;
     }
     Ok(events.len())
 }
@@ -71,10 +75,12 @@ impl Plan {
     fn event<T: serde::Serialize>(
         &self,
         channel: &ChannelId,
+        name: &str,
         kind: Kind,
         body: &T,
     ) -> anyhow::Result<Envelope> {
         let at_ms = runtime::clock::now_unix_ms();
-        super::fact(Fact { channel: channel.as_str(), by: self.user(0)?.as_str(), kind, at_ms }, body)
+        let (channel, by) = (channel.as_str(), self.user(0)?);
+        super::fact(Fact { channel, name, by: by.as_str(), kind, at_ms }, body)
     }
 }

@@ -1,0 +1,115 @@
+//! Two gateways and two workers on a real nats-server, by the tool that people use too.
+
+use crate::server::{DEADLINE, SECRET, signal};
+use serde_json::Value;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running fleet; stopped when dropped.
+pub(crate) struct Fleet {
+    child: Child,
+    data: PathBuf,
+}
+
+impl Fleet {
+    /// Starts it in `data` and waits until all of it is ready.
+    pub(crate) fn start(data: &Path) -> Self {
+        // The programs lie beside the one that cargo built for this test: `cargo build --workspace --bins`.
+        let programs = Path::new(env!("CARGO_BIN_EXE_standalone")).parent().unwrap();
+        for program in ["gateway", "worker"] {
+            assert!(
+                programs.join(program).exists(),
+                "{program} is not built: cargo build --workspace --bins"
+            );
+        }
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let log = std::fs::File::create(data.join("fleet.log")).unwrap();
+        let child = Command::new("python3")
+            .arg(root.join("deploy/tools/fleet.py"))
+            .args(["--gateways", "2", "--workers", "2", "--data"])
+            .arg(data)
+            .arg("--bin")
+            .arg(programs)
+            .env("DEBUG", "true")
+            .env("SECRET_KEY", SECRET)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut fleet = Self { child, data: data.to_owned() };
+        let began = Instant::now();
+        while fleet.state().is_none() {
+            let ended = fleet.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && began.elapsed() < 2 * DEADLINE,
+                "no start ({ended:?}): {}",
+                fleet.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        fleet
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.data.join("fleet.log")).unwrap_or_default()
+    }
+
+    /// What `fleet.json` says; it is written whole or not at all.
+    fn state(&self) -> Option<Value> {
+        let text = std::fs::read_to_string(self.data.join("fleet.json")).ok()?;
+        serde_json::from_str(&text).ok()
+    }
+
+    pub(crate) fn gateways(&self) -> Vec<SocketAddr> {
+        let state = self.state().unwrap();
+        state["gateways"].as_array().unwrap().iter().map(|at| at.as_str().unwrap().parse().unwrap()).collect()
+    }
+
+    fn pid(&self, name: &str) -> u32 {
+        u32::try_from(self.state().unwrap()["pids"][name].as_u64().unwrap()).unwrap()
+    }
+
+    /// `kill -9` of one process; returns when another one is in its place and, if it is a gateway, listens.
+    pub(crate) fn kill(&self, name: &str) {
+        let pid = self.pid(name);
+        signal("-KILL", pid);
+        let began = Instant::now();
+        while self.pid(name) == pid {
+            assert!(began.elapsed() < DEADLINE, "{name} does not come back: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        if let Some(number) = name.strip_prefix("gateway-") {
+            let at = self.gateways()[number.parse::<usize>().unwrap() - 1];
+            while TcpStream::connect(at).is_err() {
+                assert!(began.elapsed() < DEADLINE, "{name} does not listen: {}", self.log());
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+
+    /// Asks everything to stop, as an operator does; each process must end as asked.
+    pub(crate) fn stop(mut self) {
+        signal("-TERM", self.child.id());
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                assert!(status.success(), "{}", self.log());
+                return;
+            }
+            assert!(began.elapsed() < 2 * DEADLINE, "no end: {}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            signal("-TERM", self.child.id());
+            self.child.wait().unwrap();
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! A store that was deleted, or put back as it was earlier, is filled again from the log.
+
+use crate::client::Client;
+use crate::kill_client::CHANNELS;
+use crate::server::Server;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// The store's database and its WAL.
+const FILES: [&str; 2] = ["store.db", "store.db-wal"];
+
+/// Sends messages into both channels, each after the acknowledgement of the one before; returns their ids.
+async fn chat(to: SocketAddr, count: usize) -> Vec<Value> {
+    let (mut client, _) = Client::open(to, "driver-1").await;
+    let mut acked = Vec::new();
+    for n in 0..count {
+        let frame = json!({"type": "send_message", "channel_id": CHANNELS[n % 2], "content": n.to_string()});
+        client.send(frame).await.unwrap();
+        acked.push(client.expect("ack").await["message_id"].clone());
+    }
+    acked
+}
+
+/// The ids of each channel's whole history, as somebody reads it who is told of both channels.
+async fn histories(to: SocketAddr) -> HashMap<&'static str, Vec<Value>> {
+    let (mut client, first) = Client::open(to, "dispatcher-1").await;
+    assert_eq!(first["channels"].as_array().unwrap().len(), CHANNELS.len(), "{first}");
+    let mut histories = HashMap::new();
+    for channel in CHANNELS {
+        let messages = client.whole_history(channel).await;
+        histories.insert(channel, messages.iter().map(|one| one["id"].clone()).collect());
+    }
+    histories
+}
+
+/// Ends a server as an operator does.
+fn stop(server: Server) {
+    server.terminate();
+    assert!(server.wait().success());
+}
+
+fn remove_store(data: &Path) {
+    for entry in std::fs::read_dir(data).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().starts_with("store.db") {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+/// Starts what is in `data` and compares its histories with what they were.
+async fn whole_again(data: &Path, before: &HashMap<&'static str, Vec<Value>>) {
+    let server = Server::start(data);
+    assert_eq!(&histories(server.listen).await, before);
+    // What is written now joins it, and the next start has nothing to fill.
+    chat(server.listen, 10).await;
+    let now = histories(server.listen).await;
+    stop(server);
+    let server = Server::start(data);
+    assert_eq!(histories(server.listen).await, now);
+    let log = std::fs::read_to_string(data.join("server.log")).unwrap();
+    assert_eq!(log.matches("filled again").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn a_deleted_store_is_filled_again() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path());
+    let acked = chat(server.listen, 40).await;
+    let before = histories(server.listen).await;
+    assert!(acked.iter().all(|id| before.values().any(|history| history.contains(id))));
+    stop(server);
+    remove_store(data.path());
+    whole_again(data.path(), &before).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_copy_of_the_store_is_brought_up_to_date() {
+    let (data, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let server = Server::start(data.path());
+    chat(server.listen, 20).await;
+    let chatting = tokio::spawn(chat(server.listen, 60));
+    // The database first: nothing moves into it from the WAL before that has 8,000 pages.
+    for file in FILES {
+        std::fs::copy(data.path().join(file), copy.path().join(file)).unwrap();
+    }
+    chatting.await.unwrap();
+    let before = histories(server.listen).await;
+    stop(server);
+    remove_store(data.path());
+    for file in FILES {
+        std::fs::copy(copy.path().join(file), data.path().join(file)).unwrap();
+    }
+    whole_again(data.path(), &before).await;
+}
