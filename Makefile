@@ -6,7 +6,7 @@ export CARGO_INCREMENTAL ?= 1
 WEB_DIST := web/app/dist/index.html
 WEB_SOURCES := $(shell find web -type f \( -name '*.ts' -o -name '*.tsx' -o -name '*.css' -o -name '*.html' -o -name '*.json' \) -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/e2e/artifacts/*' 2>/dev/null)
 
-.PHONY: help run test autobahn instructions microbench bench fuzz fmt clean web setup-test check-rust check-web test-rust test-web test-python test-e2e
+.PHONY: help run run-nats test autobahn instructions microbench bench fuzz fmt clean web setup-test check-rust check-web test-rust test-web test-python test-e2e
 
 help: ## Says what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,13 @@ run: ## Embedded mode: one process with /chat, development users and channels, d
 	cargo build --release --locked -p standalone
 	DEBUG=$${DEBUG:-true} exec target/release/standalone
 
+run-nats: ## On NATS: nats-server, two gateways, two workers and a load balancer on port 8000, data in ./data/nats
+	@deploy/tools/check-tools.sh cargo node npm go python3
+	deploy/tools/setup.sh nats haproxy
+	@$(MAKE) --no-print-directory web
+	cargo build --release --locked -p gateway -p worker
+	deploy/tools/run-nats.sh
+
 web: $(WEB_DIST) ## Builds the page that the binary serves
 
 $(WEB_DIST): $(WEB_SOURCES)
@@ -28,7 +35,7 @@ test: setup-test web check-rust check-web test-rust autobahn instructions test-w
 	@echo "make test: every suite passed"
 
 setup-test:
-	deploy/tools/setup.sh chromium cargo-deny python strace valgrind nats
+	deploy/tools/setup.sh chromium cargo-deny python strace valgrind nats haproxy
 
 check-rust:
 	cargo fmt --all --check
@@ -39,6 +46,7 @@ check-web:
 	cd web && npm run check
 
 test-rust:
+	cargo build --workspace --bins --locked
 	cargo test --workspace --locked
 
 autobahn: ## The Autobahn cases against connection and frame codec
@@ -58,7 +66,7 @@ microbench: ## Criterion: wall time of codec, encode, hub and log append
 fuzz: ## Fuzzes frame codec and frame decoder, FUZZ_SECONDS each (60)
 	deploy/tools/fuzz.sh
 
-bench: ## Measures against the gates and goals, writes loadtest/RESULTS.md (fifteen minutes, two idle cores)
+bench: ## Measures against the gates and goals, writes loadtest/RESULTS.md (twenty minutes, two idle cores)
 	cargo build --release --locked -p standalone -p loadtest
 	python3 loadtest/bench.py --pairs $${PAIRS:-9}
 
@@ -66,7 +74,7 @@ test-web:
 	cd web && npm test
 
 test-python: 
-	cargo build --locked -p standalone -p loadtest
+	cargo build --locked -p standalone -p loadtest -p gateway -p worker
 	.tools/python/bin/python -m pytest -q deploy/standalone/tests/python
 
 test-e2e:

@@ -10,7 +10,7 @@ runs where, and is written anew whenever that changes:
     {"listen": "127.0.0.1:8000", "gateways": ["127.0.0.1:8001", ...], "nats": "nats://127.0.0.1:4222",
      "admin": {"gateway-1": "127.0.0.1:9091", ...}, "pids": {"nats": 1, "gateway-1": 2, ...}, "ready": true}
 
-A process that dies is started again where it was, as an orchestrator would do; SIGTERM and ^C stop everything:
+A process that dies is started again where it was, as an orchestrator would do, unless there is a file DIR/hold; SIGTERM and ^C stop everything:
 gateways first, then workers, then the rest. Exit codes: 0 stopped as asked, 1 something did not start or stop.
 """
 
@@ -195,7 +195,8 @@ class Fleet:
     def watch(self):
         """Starts again what dies, until asked to stop."""
         while not self.stopping:
-            for member in self.members:
+            held = (self.data / "hold").exists()
+            for member in self.members if not held else []:
                 if member.is_gone() and time.monotonic() - member.started > SHORT_LIFE and not self.stopping:
                     print(f"{member.name} ended with {member.process.returncode}; it starts again", flush=True)
                     member.start()

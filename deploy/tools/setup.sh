@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what the tests need and a fresh machine lacks, pinned, into .tools/ (Debian's packages: into the
-# system). Run again it only looks. Usage: deploy/tools/setup.sh [chromium] [strace] [valgrind] [cargo-deny] [python] [nats]
+# system). Run again it only looks. Usage: deploy/tools/setup.sh [chromium] [strace] [valgrind] [cargo-deny] [python] [nats] [haproxy]
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -41,6 +41,11 @@ debian_font() {
 
 strace() { debian strace strace; }
 
+haproxy() {
+    export PATH=$PATH:/usr/sbin
+    debian haproxy haproxy
+}
+
 valgrind() { debian valgrind valgrind; }
 
 cargo_deny() {
@@ -79,7 +84,7 @@ nats() {
 
 for what in "$@"; do
     case $what in
-        chromium | strace | valgrind | python | nats) "$what" ;;
+        chromium | strace | valgrind | python | nats | haproxy) "$what" ;;
         cargo-deny) cargo_deny ;;
         *) fail "unknown part: $what" ;;
     esac

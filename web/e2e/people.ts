@@ -1,6 +1,6 @@
 /** What the tests do as a person: open a tab, write, look. */
 import { type BrowserContext, type Locator, type Page, expect } from "@playwright/test";
-import type { Server } from "./server.ts";
+import type { System } from "./server.ts";
 
 /** What one tab does must be seen in the other within this time. */
 export const SOON = { timeout: 1000 };
@@ -9,7 +9,7 @@ export const SOON = { timeout: 1000 };
 export const BACK = { timeout: 20_000 };
 
 /** Opens a tab as a person and waits until it is online. */
-export async function signIn(context: BrowserContext, server: Server, person: string): Promise<Page> {
+export async function signIn(context: BrowserContext, server: System, person: string): Promise<Page> {
   const page = await context.newPage();
   await page.goto(server.as(person));
   await expect(dot(page)).toHaveAttribute("data-state", "online");

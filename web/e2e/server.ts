@@ -10,7 +10,16 @@ const BINARY = resolve(process.env["STANDALONE_BIN"] ?? "../target/debug/standal
 /** How long a start may take. */
 const START_MS = 30_000;
 
-export class Server {
+/** Something that serves the page in one of the modes. */
+export interface System {
+  readonly url: string;
+  as(person: string): string;
+  start(): Promise<void>;
+  kill(): Promise<void>;
+  remove(): Promise<void>;
+}
+
+export class Server implements System {
   private readonly data = mkdtempSync(join(tmpdir(), "safeshipper-e2e-"));
   private process: ChildProcess | null = null;
   /** Port 0 at first; the port that was given then, so that a second start is found where the first was. */

@@ -1,10 +1,11 @@
-"""Starts the real standalone process once for all tests that do not stop it."""
+"""Starts the real system once in each mode for all tests that do not stop it."""
 
 import asyncio
 import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.request
@@ -15,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[4]
 BINARY = Path(os.environ.get("STANDALONE_BIN", ROOT / "target" / "debug" / "standalone"))
+FLEET = ROOT / "deploy" / "tools" / "fleet.py"
 SECRET = "a-test-key-that-is-long-enough-for-hs256"
 START_SECONDS = 30
 DEADLINE = 10
@@ -65,13 +67,50 @@ class Server:
         return urllib.request.urlopen(request, timeout=DEADLINE)
 
 
-@pytest.fixture(scope="session")
-def server():
+class Fleet:
+    """Two gateways and two workers on a real nats-server; each socket goes to the gateway after the last one's."""
+
+    def __init__(self, data: Path):
+        self.data = data
+        self.process = None
+        self.turn = 0
+
+    def start(self):
+        environment = {**os.environ, "DEBUG": "true", "SECRET_KEY": SECRET}
+        command = [sys.executable, FLEET, "--data", self.data, "--bin", BINARY.parent]
+        log = open(self.data / "fleet.log", "ab")
+        self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
+        until = time.monotonic() + 2 * START_SECONDS
+        while not (self.data / "fleet.json").exists():
+            assert self.process.poll() is None, (self.data / "fleet.log").read_text()
+            assert time.monotonic() < until, "the fleet did not come up"
+            time.sleep(0.02)
+        self.gateways = json.loads((self.data / "fleet.json").read_text())["gateways"]
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(2 * START_SECONDS)
+
+    @property
+    def listen(self):
+        self.turn += 1
+        return self.gateways[self.turn % len(self.gateways)]
+
+    chat = Server.chat
+    get = Server.get
+
+
+@pytest.fixture(scope="session", params=["embedded", "nats"])
+def server(request):
     with tempfile.TemporaryDirectory() as data:
-        server = Server(Path(data))
-        server.start()
-        yield server
-        assert server.stop() == 0, "the server must stop cleanly"
+        system = Server(Path(data)) if request.param == "embedded" else Fleet(Path(data))
+        try:
+            system.start()
+            yield system
+        finally:
+            stopped = system.stop()
+        assert stopped == 0, "the system must stop cleanly"
 
 
 @pytest.fixture

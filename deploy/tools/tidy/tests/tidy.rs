@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, reason = "a test says what it expects by failing")]
 
 use cargo_metadata::{DependencyKind, MetadataCommand};
-use runtime::config::{Reader, Settings, Source};
+use runtime::config::{Mode, Reader, Settings, Source};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -64,8 +64,13 @@ fn sample_configurations_are_understood() {
         let source = Source::from_parts(Some(&text), &[], &secret).expect("a sample is TOML");
         let mut reader = Reader::new(source);
         let settings = Settings::read(&mut reader);
-        let _gateway = gateway::Config::read(&mut reader, &settings);
+        let gateway = gateway::Config::read(&mut reader, &settings);
         let _worker = worker::Config::read(&mut reader);
+        let _store = store::Config::read(&mut reader, &settings);
+        let _stop = runtime::stop::Config::read(&mut reader, &settings, gateway.drain_window);
+        if let Some(Mode::Nats(url)) = &settings.mode {
+            let _nats = broker::NatsOptions::read(&mut reader, url, "tidy");
+        }
         if let Err(faults) = reader.finish() {
             panic!("{path}: {faults}");
         }
@@ -85,7 +90,7 @@ fn dependencies_point_the_way_the_architecture_says() {
         ("standalone", &["protocol", "runtime", "broker", "store", "gateway", "worker"]),
         ("loadtest", &["protocol", "runtime"]),
         // Parses the samples with the components' own readers, in its tests alone.
-        ("tidy", &["runtime", "gateway", "worker"]),
+        ("tidy", &["runtime", "broker", "store", "gateway", "worker"]),
     ]);
     let metadata = MetadataCommand::new().current_dir(root()).exec().expect("cargo metadata runs");
     let ours: Vec<_> = metadata.workspace_packages();
