@@ -4,6 +4,7 @@
 use broker::{Append, AppendError, Appended, Broker, Embedded, Group, OpenError, Options, ReadLimit};
 use bytes::Bytes;
 use protocol::ids::ChannelId;
+use protocol::subjects::Slot;
 use std::future::poll_fn;
 use std::path::Path;
 use std::task::Poll;
@@ -128,4 +129,40 @@ async fn acknowledgements_share_the_commits_of_appends() {
         }
     };
     tokio::time::timeout(DEADLINE, alone).await.expect("the last acknowledgement is not left waiting");
+}
+
+#[tokio::test]
+async fn a_group_that_begins_again_is_due_again_until_it_has_come_as_far() {
+    let folder = tempfile::tempdir().unwrap();
+    let group = Group::new("persistence").unwrap();
+    let open = || Embedded::open(folder.path(), Options::default()).unwrap();
+    let log = open();
+    assert_eq!(log.acknowledged(group).await, Ok(None));
+    let broker = Broker::Embedded(log);
+    for key in 0..3 {
+        append(&broker, key).await.unwrap();
+    }
+    let mut consumer = broker.consume(group).await.unwrap();
+    let taken: Vec<_> = consumer.fetch(10, DEADLINE).await.unwrap().iter().map(|one| one.id).collect();
+    consumer.ack(&taken).await;
+    broker.drain().await;
+    drop((consumer, broker));
+    for _ in 0..2 {
+        let log = open();
+        let (shard, position) = log.acknowledged(group).await.unwrap().unwrap();
+        assert_eq!(
+            (shard, position.seq),
+            (Slot::of(&general()).shard, 3),
+            "what was once acknowledged stays"
+        );
+        log.begin_again(group);
+        assert_eq!(log.acknowledged(group).await, Ok(None));
+        let broker = Broker::Embedded(log);
+        let mut consumer = broker.consume(group).await.unwrap();
+        let again = consumer.fetch(10, DEADLINE).await.unwrap();
+        assert_eq!(again.len(), 3, "everything comes again");
+        // It ends before it has come as far as before.
+        consumer.ack(&[again[0].id]).await;
+        broker.drain().await;
+    }
 }
