@@ -45,11 +45,16 @@ fn without_a_mode_the_variables_are_named() {
 }
 
 #[test]
-fn a_mode_that_is_not_there_yet_is_refused() {
-    let said = refused(|command| {
-        command.env("NATS_URL", "nats://127.0.0.1:4222");
-    });
-    assert!(said.contains("nats"), "{said}");
+fn a_mode_that_is_not_this_programs_is_refused() {
+    for (key, url, told) in [
+        ("NATS_URL", "nats://127.0.0.1:4222", "run the programs gateway and worker"),
+        ("REDIS_URL", "redis://127.0.0.1:6379", "mode redis is not in this release yet"),
+    ] {
+        let said = refused(|command| {
+            command.env(key, url);
+        });
+        assert!(said.contains(told), "{said}");
+    }
 }
 
 #[test]
