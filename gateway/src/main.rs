@@ -4,12 +4,16 @@
 
 use anyhow::Context;
 use broker::{Broker, Nats, NatsOptions};
-use clap::Parser;
+use clap::{Parser, Subcommand};
 use gateway::Gateway;
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::TokioIo;
 use runtime::config::{Faults, Mode, Reader, Settings, Source};
 use runtime::process::{Process, refuse};
 use runtime::stop;
+use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -26,15 +30,37 @@ struct Config {
 /// that CONFIG names.
 #[derive(Parser)]
 #[command(name = "gateway", version)]
-struct Cli {}
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Has the running gateway at ADMIN_LISTEN send some of its clients elsewhere: the load balancer spreads them anew
+    Shed {
+        /// How many of its clients, in percent
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+        percent: u32,
+        /// Over how many milliseconds
+        #[arg(long, default_value_t = 10_000)]
+        over_ms: u64,
+    },
+}
 
 fn main() -> ExitCode {
-    let Cli {} = Cli::parse();
+    let cli = Cli::parse();
     let config = match configure() {
         Ok(config) => config,
         Err(faults) => return refuse(&faults),
     };
-    match run(config) {
+    let done = match cli.command {
+        None => run(config),
+        Some(Command::Shed { percent, over_ms }) => {
+            ask(config.settings.admin_listen, &format!("/shed?percent={percent}&over_ms={over_ms}"))
+        }
+    };
+    match done {
         Ok(code) => code,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "cannot go on");
@@ -75,8 +101,50 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let shutdown = &process.shutdown;
     let broker = Broker::Nats(Nats::connect(nats, shutdown).await.context("cannot use NATS (NATS_URL)")?);
     let users = if settings.debug { protocol::development::profiles() } else { Vec::new() };
-    let Gateway { listen } = gateway::start(gateway, broker.clone(), users, shutdown).await?;
+    let gateway = gateway::start(gateway, broker.clone(), users, shutdown).await?;
+    let listen = gateway.listen;
+    process.operations.offer("/shed", move |query| shed(&gateway, query));
     process.started(&settings, Some(listen)).context("cannot write addresses.json in DATA_DIR")?;
     stop::wait_and_stop(shutdown, stop, vec![("broker", Box::pin(broker.drain()))]).await;
     Ok(process.exit_code())
+}
+
+/// Sends clients away as a query `percent=P&over_ms=M` says.
+fn shed(gateway: &Gateway, query: &str) -> Result<String, String> {
+    let number = |name: &str| {
+        let pair = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        pair.map(|text| text.parse::<u32>().map_err(|_| format!("{name}: expected a whole number")))
+            .transpose()
+    };
+    let percent = number("percent")?.filter(|percent| (1..=100).contains(percent));
+    let percent = percent.ok_or_else(|| "percent: expected 1 to 100".to_owned())?;
+    let over_ms = number("over_ms")?.unwrap_or(10_000);
+    gateway.shed(percent, Duration::from_millis(over_ms.into()));
+    Ok(format!("{percent} % of the clients are sent elsewhere within {over_ms} ms"))
+}
+
+/// Asks the gateway that runs to do something, and says what it said.
+#[tokio::main(flavor = "current_thread")]
+#[expect(clippy::print_stdout, reason = "a person at a terminal asked for it")]
+async fn ask(admin: SocketAddr, path: &str) -> anyhow::Result<ExitCode> {
+    let asked = async {
+        let socket = tokio::net::TcpStream::connect(admin).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
+        let request = hyper::Request::post(path)
+            .header("host", admin.to_string())
+            .header("connection", "close")
+            .body(Empty::<bytes::Bytes>::new())?;
+        let answered = async {
+            let answer = sender.send_request(request).await?;
+            let well = answer.status().is_success();
+            anyhow::Ok((well, answer.into_body().collect().await?.to_bytes()))
+        };
+        // The connection moves the bytes of both, and ends with the answer.
+        let (answer, _connection) = tokio::join!(answered, connection);
+        answer
+    };
+    let asked = tokio::time::timeout(Duration::from_secs(10), asked).await.context("no answer in time")?;
+    let (well, said) = asked.with_context(|| format!("cannot ask the gateway at {admin} (ADMIN_LISTEN)"))?;
+    print!("{}", String::from_utf8_lossy(&said));
+    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

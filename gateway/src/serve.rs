@@ -4,7 +4,7 @@ use crate::admission::{Admission, Limits};
 use crate::auth::Keys;
 use crate::config::Config;
 use crate::listener;
-use crate::reactor::{Common, Reactor};
+use crate::reactor::{Common, Reactor, Shed};
 use crate::upstream::{ASKS, BATCHES, Upstream};
 use broker::{Broker, SubscribeError};
 use protocol::claims::Profile;
@@ -12,14 +12,24 @@ use runtime::shutdown::{Shutdown, Stage};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::runtime::Builder;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
 /// A gateway that runs until its shutdown is triggered.
 pub struct Gateway {
     /// Where clients connect, with the port that was chosen.
     pub listen: SocketAddr,
+    sheds: watch::Sender<Option<Shed>>,
+}
+
+impl Gateway {
+    /// Sends `percent` of the clients of each reactor elsewhere, spread over `window`; they come back by the load
+    /// balancer.
+    pub fn shed(&self, percent: u32, window: Duration) {
+        self.sheds.send_replace(Some(Shed { percent: percent.min(100), window }));
+    }
 }
 
 /// Why a gateway does not start.
@@ -65,10 +75,12 @@ pub async fn start(
         per_user_max: config.connections_per_user_max,
         loopback_exempt: config.debug,
     };
+    let (sheds, shed) = watch::channel(None);
     let common = Arc::new(Common {
         keys: Arc::new(Keys::hs256(config.jwt_signing_key.expose().as_bytes())),
         admission: Admission::new(limits),
         broker,
+        sheds: shed,
         dev_users,
         shutdown: shutdown.clone(),
         config,
@@ -79,7 +91,7 @@ pub async fn start(
         shutdown.spawn_thread(&format!("reactor-{id}"), thread).map_err(StartError::Thread)?;
     }
     tracing::info!(%listen, "gateway listens");
-    Ok(Gateway { listen })
+    Ok(Gateway { listen, sheds })
 }
 
 /// What one reactor's thread gets.
@@ -104,6 +116,7 @@ fn run_reactor(part: Part) -> io::Result<()> {
         loops.spawn_local(reactor.clone().flush_left());
         loops.spawn_local(reactor.clone().pump_asks());
         loops.spawn_local(reactor.clone().sweep());
+        loops.spawn_local(reactor.clone().shed());
         let accepting = loops.spawn_local(listener::accept(reactor.clone(), listener));
         tokio::select! {
             () = shutdown.reached(Stage::Draining) => {}
@@ -128,7 +141,6 @@ mod tests {
     use super::*;
     use broker::{Embedded, Options};
     use runtime::config::Secret;
-    use std::time::Duration;
 
     #[tokio::test]
     async fn a_gateway_that_hears_nothing_any_more_stops_the_process() {

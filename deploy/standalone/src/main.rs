@@ -96,7 +96,7 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
             seed::development(&broker, &store).await?;
             users = protocol::development::profiles();
         }
-        let Gateway { listen } = gateway::start(gateway, broker.clone(), users, shutdown).await?;
+        let Gateway { listen, .. } = gateway::start(gateway, broker.clone(), users, shutdown).await?;
         process.started(&settings, Some(listen)).context("cannot write addresses.json in DATA_DIR")?;
         if settings.debug {
             banner::print(listen, process.admin, &settings.data_dir);

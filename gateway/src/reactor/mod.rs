@@ -7,6 +7,7 @@ mod act;
 mod asks;
 mod calls;
 mod entropy;
+mod leaving;
 mod sweep;
 mod take;
 mod told;
@@ -16,10 +17,12 @@ use crate::connection::{Connection, Fresh, Life};
 use crate::echo;
 use crate::hub::{ConnectionId, Hub};
 use crate::outbox::Flushed;
-use crate::session::{Input, Moment, Session};
+use crate::session::{Farewell, Input, Moment, Session};
 use crate::upstream::{BATCHES, ReactorId, Tell};
 use crate::websocket::decoder::{Limits, PROTOCOL};
 use crate::websocket::encoder;
+pub(crate) use leaving::Shed;
+
 use asks::Asks;
 use broker::Broker;
 use entropy::Entropy;
@@ -51,6 +54,8 @@ pub(crate) struct Common {
     pub(crate) dev_users: Vec<protocol::claims::Profile>,
     pub(crate) admission: crate::admission::Admission,
     pub(crate) broker: Broker,
+    /// The newest wish to send clients elsewhere.
+    pub(crate) sheds: tokio::sync::watch::Receiver<Option<Shed>>,
     pub(crate) shutdown: Shutdown,
 }
 
@@ -124,7 +129,7 @@ impl Reactor {
             self.drive(&connection, Input::Verified { outcome, resume });
         }
         if self.draining.get() {
-            self.drive(&connection, Input::Depart);
+            self.drive(&connection, Input::Depart(Farewell::Restart));
         }
         self.common.shutdown.spawn_local("connection", connection.run(self.clone()));
     }

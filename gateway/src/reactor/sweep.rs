@@ -10,20 +10,12 @@ use protocol::codes::CloseCode;
 use protocol::limits::HEARTBEAT_MS;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Between two sweeps. Limits counted in seconds are kept to about this.
 const SWEEP: Duration = Duration::from_secs(1);
 
 /// Connections looked at before others get their turn. Chosen: a tenth of a millisecond.
 const SLICE: usize = 256;
-
-/// How long acknowledgements and goodbyes may take beyond the drain's window. Chosen: above `CLOSE_MS`, below what
-/// a process waits for its reactors.
-const DRAIN_GRACE: Duration = Duration::from_secs(5);
-
-/// Between two looks at how many connections a drain has left.
-const DRAIN_LOOK: Duration = Duration::from_millis(20);
 
 impl Reactor {
     pub(crate) async fn sweep(self: Rc<Self>) {
@@ -40,7 +32,7 @@ impl Reactor {
         }
     }
 
-    fn all(&self) -> Vec<Rc<Connection>> {
+    pub(super) fn all(&self) -> Vec<Rc<Connection>> {
         self.connections.borrow().values().cloned().collect()
     }
 
@@ -76,33 +68,5 @@ impl Reactor {
     pub(super) fn ping_interval_ms(&self) -> u64 {
         let [low, high, ..] = self.entropy.borrow_mut().ten();
         HEARTBEAT_MS - 2_000 + u64::from(u16::from_le_bytes([low, high])) % 4_001
-    }
-
-    /// Tells every client when to come back, spread over `window`, and closes it when that time has come: a fleet
-    /// beside us gets its share of clients at each moment, and nobody waits outside. Who then still waits for an
-    /// acknowledgement gets a moment more.
-    pub(crate) async fn drain(self: &Rc<Self>, window: Duration) {
-        self.draining.set(true);
-        let began = Instant::now();
-        let connections = self.all();
-        let count = u32::try_from(connections.len()).unwrap_or(u32::MAX).max(1);
-        let share = |n: usize| window * u32::try_from(n).unwrap_or(u32::MAX) / count;
-        for (n, connection) in connections.iter().enumerate() {
-            let after_ms = u64::try_from(share(n).as_millis()).unwrap_or(u64::MAX);
-            self.drive(connection, Input::Drain { after_ms });
-        }
-        for (n, connection) in connections.iter().enumerate() {
-            if began + share(n) > Instant::now() {
-                tokio::time::sleep_until(began + share(n)).await;
-            }
-            self.drive(connection, Input::Depart);
-        }
-        drop(connections);
-        while !self.connections.borrow().is_empty() && began.elapsed() < window + DRAIN_GRACE {
-            tokio::time::sleep(DRAIN_LOOK).await;
-        }
-        for connection in self.all() {
-            self.close(&connection, CloseCode::Restart);
-        }
     }
 }

@@ -52,7 +52,7 @@ impl Session {
                     self.on_open_frame(frame, &By { user, reference, moment }, actions);
                 }
             }
-            (Phase::Draining, _) => self.refuse_with(ErrorCode::Unavailable, reference, actions),
+            (Phase::Draining(_), _) => self.refuse_with(ErrorCode::Unavailable, reference, actions),
             (Phase::Opening { .. } | Phase::Subscribing { .. } | Phase::Closed, _) => {}
         }
     }

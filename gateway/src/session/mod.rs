@@ -73,9 +73,9 @@ pub(crate) enum Input {
     /// About a second went by.
     Tick,
     /// The server stops; the client shall come back after this many milliseconds, and is served until then.
-    Drain { after_ms: u64 },
+    Drain { after_ms: u64, why: Farewell },
     /// The time that `Drain` named has come.
-    Depart,
+    Depart(Farewell),
     /// The socket is gone.
     Gone,
 }
@@ -155,9 +155,34 @@ enum Phase {
     /// Open => Draining by `Depart`, => Closed by either side.
     Open,
     /// Draining => Closed when nothing durable is outstanding.
-    Draining,
+    Draining(Farewell),
     /// Nothing more is said.
     Closed,
+}
+
+/// Why a gateway sends clients away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// It stops.
+    Restart,
+    /// Others have room.
+    Rebalance,
+}
+
+impl Farewell {
+    fn reason(self) -> server::ReconnectReason {
+        match self {
+            Self::Restart => server::ReconnectReason::Restart,
+            Self::Rebalance => server::ReconnectReason::Rebalance,
+        }
+    }
+
+    fn close_code(self) -> CloseCode {
+        match self {
+            Self::Restart => CloseCode::Restart,
+            Self::Rebalance => CloseCode::Rebalance,
+        }
+    }
 }
 
 impl Session {
@@ -222,8 +247,8 @@ impl Session {
             Input::Overflowed(channel) => self.on_overflowed(channel, moment, &mut actions),
             Input::Room => self.pages.on_room(&mut actions),
             Input::Tick => self.on_tick(moment, &mut actions),
-            Input::Drain { after_ms } => self.on_drain(after_ms, &mut actions),
-            Input::Depart => self.on_depart(&mut actions),
+            Input::Drain { after_ms, why } => self.on_drain(after_ms, why, &mut actions),
+            Input::Depart(why) => self.on_depart(why, &mut actions),
             Input::Gone => self.on_gone(&mut actions),
         }
         if let Some(Action::Close(_)) = actions.last() {
@@ -238,8 +263,10 @@ impl Session {
         if let Some(code) = refused.and_then(|code| self.faults.count(code)) {
             return actions.push(Action::Close(code));
         }
-        if matches!(self.phase, Phase::Draining) && self.durable.is_idle() {
-            actions.push(Action::Close(CloseCode::Restart));
+        if let Phase::Draining(why) = self.phase
+            && self.durable.is_idle()
+        {
+            actions.push(Action::Close(why.close_code()));
         }
     }
 
@@ -272,19 +299,19 @@ impl Session {
         }
     }
 
-    fn on_drain(&mut self, after_ms: u64, actions: &mut Vec<Action>) {
+    fn on_drain(&mut self, after_ms: u64, why: Farewell, actions: &mut Vec<Action>) {
         if matches!(self.phase, Phase::Open) {
-            let reason = server::ReconnectReason::Restart;
+            let reason = why.reason();
             actions.push(Action::Send(server::Reconnect { after_ms, reason }.into()));
         }
     }
 
-    fn on_depart(&mut self, actions: &mut Vec<Action>) {
+    fn on_depart(&mut self, why: Farewell, actions: &mut Vec<Action>) {
         if matches!(self.phase, Phase::Open) {
-            self.phase = Phase::Draining;
+            self.phase = Phase::Draining(why);
         }
         if self.durable.is_idle() && !matches!(self.phase, Phase::Closed) {
-            actions.push(Action::Close(CloseCode::Restart));
+            actions.push(Action::Close(why.close_code()));
         }
     }
 

@@ -322,13 +322,13 @@ fn errors_are_forgiven_one_a_second() {
 fn a_drain_waits_for_what_is_out() {
     let mut session = open(Form::V1, false);
     frame(&mut session, &message("a", "1"), NOW);
-    let told = session.on(Input::Drain { after_ms: 250 }, at(NOW));
+    let told = session.on(Input::Drain { after_ms: 250, why: Farewell::Restart }, at(NOW));
     assert_eq!((&sent(&told)[0]["type"], &sent(&told)[0]["after_ms"]), (&"reconnect".into(), &250.into()));
     assert!(
         matches!(frame(&mut session, &message("a", "2"), NOW)[..], []),
         "it is served until its time comes"
     );
-    assert_eq!(closes(&session.on(Input::Depart, at(NOW))), None);
+    assert_eq!(closes(&session.on(Input::Depart(Farewell::Restart), at(NOW))), None);
     assert_eq!(codes(&frame(&mut session, &message("b", "2"), NOW)), ["unavailable"]);
     session.on(answered("a", Ok(8)), at(NOW));
     let done = session.on(answered("a", Ok(9)), at(NOW));
@@ -338,9 +338,9 @@ fn a_drain_waits_for_what_is_out() {
 #[test]
 fn a_drain_sends_away_who_is_not_open_yet() {
     let mut session = Session::new(Form::V1, at(NOW));
-    assert!(session.on(Input::Drain { after_ms: 250 }, at(NOW)).is_empty());
-    assert_eq!(closes(&session.on(Input::Depart, at(NOW))), Some(CloseCode::Restart));
-    assert!(session.on(Input::Depart, at(NOW)).is_empty(), "nothing more is said");
+    assert!(session.on(Input::Drain { after_ms: 250, why: Farewell::Restart }, at(NOW)).is_empty());
+    assert_eq!(closes(&session.on(Input::Depart(Farewell::Rebalance), at(NOW))), Some(CloseCode::Rebalance));
+    assert!(session.on(Input::Depart(Farewell::Restart), at(NOW)).is_empty(), "nothing more is said");
 }
 
 #[test]

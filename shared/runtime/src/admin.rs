@@ -5,10 +5,10 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use metrics_exporter_prometheus::PrometheusHandle;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -47,9 +47,45 @@ impl Readiness {
     }
 }
 
-/// What the admin port tells.
+type Operation = Box<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
+
+/// What an operator may have a process do, by `POST` to a path of the admin port; cheap to clone.
+#[derive(Clone, Default)]
+pub struct Operations(Arc<Mutex<BTreeMap<&'static str, Operation>>>);
+
+impl Operations {
+    /// Offers an operation. It gets the query of the address as it is, and answers at once with what it began or
+    /// why it did not.
+    pub fn offer(
+        &self,
+        path: &'static str,
+        operation: impl Fn(&str) -> Result<String, String> + Send + Sync + 'static,
+    ) {
+        self.known().insert(path, Box::new(operation));
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<&'static str, Operation>> {
+        // A map of operations cannot be left half changed by a panic elsewhere.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(&self, path: &str, query: &str) -> Response<Full<Bytes>> {
+        let known = self.known();
+        match known.get(path).map(|operation| operation(query)) {
+            Some(Ok(done)) => text(StatusCode::OK, format!("{done}\n")),
+            Some(Err(fault)) => text(StatusCode::BAD_REQUEST, format!("{fault}\n")),
+            None => {
+                let paths: Vec<_> = known.keys().copied().collect();
+                text(StatusCode::NOT_FOUND, format!("no such operation; there is: {}\n", paths.join(" ")))
+            }
+        }
+    }
+}
+
+/// What the admin port tells and does.
 #[derive(Clone)]
 struct Admin {
+    operations: Operations,
     readiness: Readiness,
     metrics: PrometheusHandle,
     shutdown: Shutdown,
@@ -61,13 +97,13 @@ struct Admin {
 /// The system's, when the address cannot be bound.
 pub async fn start(
     address: SocketAddr,
-    readiness: Readiness,
+    (readiness, operations): (Readiness, Operations),
     metrics: PrometheusHandle,
     shutdown: &Shutdown,
 ) -> io::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
-    let admin = Admin { readiness, metrics, shutdown: shutdown.clone() };
+    let admin = Admin { operations, readiness, metrics, shutdown: shutdown.clone() };
     let closing = shutdown.clone();
     shutdown.spawn("admin", async move {
         // Cancel safe: losing an accept at the very end loses a probe.
@@ -113,7 +149,11 @@ impl Admin {
 
     async fn serve(self, socket: TcpStream) {
         let service = service_fn(|request: Request<Incoming>| {
-            let answer = self.answer(request.uri().path());
+            let uri = request.uri();
+            let answer = match *request.method() {
+                Method::POST => self.operations.answer(uri.path(), uri.query().unwrap_or_default()),
+                _ => self.answer(uri.path()),
+            };
             async move { Ok::<_, Infallible>(answer) }
         });
         let served = hyper::server::conn::http1::Builder::new()
@@ -161,8 +201,12 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     async fn get(address: SocketAddr, path: &str) -> String {
+        ask(address, "GET", path).await
+    }
+
+    async fn ask(address: SocketAddr, method: &str, path: &str) -> String {
         let mut socket = TcpStream::connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         socket.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
         socket.read_to_string(&mut answer).await.unwrap();
@@ -172,14 +216,29 @@ mod tests {
     #[tokio::test]
     async fn readiness_names_what_is_missing_and_is_withdrawn_when_stopping() {
         let (shutdown, readiness) = (Shutdown::new(), Readiness::default());
+        let operations = Operations::default();
+        operations.offer(
+            "/turn",
+            |query| if query == "left=1" { Ok("turned".into()) } else { Err("where?".into()) },
+        );
         readiness.require("the log");
         let metrics = PrometheusBuilder::new().build_recorder().handle();
-        let address = start(([127, 0, 0, 1], 0).into(), readiness.clone(), metrics, &shutdown).await.unwrap();
+        let address = start(([127, 0, 0, 1], 0).into(), (readiness.clone(), operations), metrics, &shutdown)
+            .await
+            .unwrap();
         assert!(get(address, "/healthz").await.starts_with("HTTP/1.1 200"));
         let answer = get(address, "/readyz").await;
         assert!(answer.starts_with("HTTP/1.1 503") && answer.contains("the log"), "{answer}");
         readiness.met("the log");
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
+        let answer = ask(address, "POST", "/turn?left=1").await;
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("turned"), "{answer}");
+        assert!(ask(address, "POST", "/turn").await.starts_with("HTTP/1.1 400"));
+        assert!(
+            ask(address, "GET", "/turn?left=1").await.starts_with("HTTP/1.1 404"),
+            "looking does nothing"
+        );
+        assert!(ask(address, "POST", "/jump").await.contains("there is: /turn"));
         shutdown.enter(Stage::NotReady);
         assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 503"));
         assert!(get(address, "/metrics").await.starts_with("HTTP/1.1 200"));

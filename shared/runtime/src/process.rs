@@ -1,6 +1,6 @@
 //! What every process of ours does before its own part begins, and says when it has begun.
 
-use crate::admin::{self, Readiness};
+use crate::admin::{self, Operations, Readiness};
 use crate::config::{Faults, KeyOrigin, Settings};
 use crate::shutdown::Shutdown;
 use crate::telemetry::{self, Format, TelemetryError};
@@ -18,6 +18,8 @@ pub struct Process {
     pub shutdown: Shutdown,
     /// Whether it wants traffic; not before [`Process::started`].
     pub readiness: Readiness,
+    /// What an operator may have it do.
+    pub operations: Operations,
     /// Where the admin port is.
     pub admin: SocketAddr,
 }
@@ -61,9 +63,11 @@ impl Process {
         let readiness = Readiness::default();
         readiness.require(START);
         let address = settings.admin_listen;
-        let admin = admin::start(address, readiness.clone(), metrics, &shutdown).await;
+        let operations = Operations::default();
+        let doors = (readiness.clone(), operations.clone());
+        let admin = admin::start(address, doors, metrics, &shutdown).await;
         let admin = admin.map_err(|source| StartError::Admin { address, source })?;
-        Ok(Self { shutdown, readiness, admin })
+        Ok(Self { shutdown, readiness, operations, admin })
     }
 
     /// Says in `DATA_DIR/addresses.json` where the chosen ports are, whole or not at all, and that traffic is

@@ -211,6 +211,8 @@ pub enum Durability {
 pub enum ReconnectReason {
     /// This server stops; another or its successor takes over.
     Restart,
+    /// This server goes on, with fewer clients than it had.
+    Rebalance,
 }
 
 impl ServerFrame {
