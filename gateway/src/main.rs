@@ -99,7 +99,9 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let Config { settings, nats, gateway, stop } = config;
     let process = Process::start(&settings).await?;
     let shutdown = &process.shutdown;
-    let broker = Broker::Nats(Nats::connect(nats, shutdown).await.context("cannot use NATS (NATS_URL)")?);
+    let nats = Nats::connect(nats, shutdown).await.context("cannot use NATS (NATS_URL)")?;
+    nats.tell(&process.readiness);
+    let broker = Broker::Nats(nats);
     let users = if settings.debug { protocol::development::profiles() } else { Vec::new() };
     let gateway = gateway::start(gateway, broker.clone(), users, shutdown).await?;
     let listen = gateway.listen;

@@ -100,6 +100,9 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let process = Process::start(&settings).await?;
     let shutdown = &process.shutdown;
     let (broker, store) = open(nats, &store, shutdown).await?;
+    if let Broker::Nats(nats) = &broker {
+        nats.tell(&process.readiness);
+    }
     let start = async {
         worker::start(&worker, &broker, &store, shutdown).await?;
         if settings.debug && worker.roles.contains(&worker::Role::Persistence) {

@@ -41,6 +41,11 @@ impl Readiness {
         self.missing().remove(condition);
     }
 
+    /// Whether every condition holds.
+    pub fn is_met(&self) -> bool {
+        self.missing().is_empty()
+    }
+
     fn missing(&self) -> MutexGuard<'_, BTreeSet<String>> {
         // A set of names cannot be left half changed by a panic elsewhere.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

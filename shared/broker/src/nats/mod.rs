@@ -38,6 +38,7 @@ use probe::Probing;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::{RequestSubject, Shard, nats};
 use requests::Replier;
+use runtime::admin::Readiness;
 use runtime::shutdown::{Shutdown, Stage};
 use std::future::Future;
 use std::sync::Arc;
@@ -48,6 +49,9 @@ use window::Windows;
 
 /// How long a drain waits for appends in flight. Reliability page: an attempt takes up to 2 s.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// What a process without a connection lacks, as its readiness names it.
+const CONNECTED: &str = "a connection to NATS";
 
 /// Why NATS cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -145,6 +149,26 @@ impl Nats {
         let publisher = Publisher { link: link.clone(), windows: Windows::new() };
         let shutdown = shutdown.clone();
         Ok(Self(Arc::new(Inner { link, streams, publisher, replier, options, probed, stopped, shutdown })))
+    }
+
+    /// Withdraws the process's readiness for as long as there is no connection: whoever could be served elsewhere
+    /// should go there.
+    pub fn tell(&self, readiness: &Readiness) {
+        let (readiness, shutdown) = (readiness.clone(), self.0.shutdown.clone());
+        let mut up = self.0.link.signals.up.subscribe();
+        self.0.shutdown.spawn("nats-readiness", async move {
+            loop {
+                if *up.borrow_and_update() {
+                    readiness.met(CONNECTED);
+                } else {
+                    readiness.require(CONNECTED);
+                }
+                tokio::select! {
+                    changed = up.changed() => if changed.is_err() { return },
+                    () = shutdown.reached(Stage::Closing) => return,
+                }
+            }
+        });
     }
 
     fn has_stopped(&self) -> bool {

@@ -27,6 +27,11 @@ fn binary() -> PathBuf {
 
 impl Nats {
     pub(crate) fn new() -> Self {
+        Self::with(|_| String::new())
+    }
+
+    /// A server with more in its configuration, which may name files that are made in its folder.
+    pub(crate) fn with(more: impl FnOnce(&Path) -> String) -> Self {
         let root = tempfile::tempdir().unwrap();
         let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
         let config = format!(
@@ -34,10 +39,15 @@ impl Nats {
              no_fast_producer_stall: true\n",
             root.path().join("data").display()
         );
+        let config = config + &more(root.path());
         std::fs::write(root.path().join("nats.conf"), config).unwrap();
         let nats = Self { root, port, server: Mutex::new(None), shutdown: Shutdown::new() };
         nats.start();
         nats
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.root.path()
     }
 
     pub(crate) fn url(&self) -> String {

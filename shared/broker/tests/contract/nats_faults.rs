@@ -4,8 +4,12 @@ use crate::nats::Nats;
 use crate::world::{World, append, channel, entry, in_time, seqs, texts, whole};
 use broker::{Appended, Broker, LiveEvent, NatsOpenError, NatsOptions};
 use protocol::subjects::{Slot, dedup_key, nats as names};
+use runtime::admin::Readiness;
+use runtime::config::Secret;
 use runtime::shutdown::Shutdown;
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -147,4 +151,84 @@ async fn servers_that_cannot_carry_the_log_are_refused_with_a_reason() {
     let options = NatsOptions::new("nats://127.0.0.1:1");
     let refused = in_time("a refusal", broker::Nats::connect(options, &Shutdown::new())).await;
     assert!(matches!(refused.err(), Some(NatsOpenError::Connect { .. })));
+}
+
+/// Makes a certificate that signs itself, for the server and for whoever trusts it.
+fn certificate(folder: &Path) {
+    let made = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
+        .args(["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-keyout")
+        .arg(folder.join("key.pem"))
+        .arg("-out")
+        .arg(folder.join("certificate.pem"))
+        .output()
+        .expect("openssl runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_with_tls_and_a_password_serves_who_has_both() {
+    let world = Nats::with(|folder| {
+        certificate(folder);
+        let file = |name| folder.join(name).display().to_string();
+        format!(
+            "tls {{ cert_file: \"{}\", key_file: \"{}\" }}\nauthorization {{ user: chat, password: \"s3cret\" }}\n",
+            file("certificate.pem"),
+            file("key.pem")
+        )
+    });
+    let login = |password| Some(("chat".to_owned(), Secret::new(password)));
+    let right = NatsOptions {
+        ca_file: Some(world.folder().join("certificate.pem")),
+        login: login("s3cret"),
+        ..NatsOptions::new(world.url())
+    };
+    let broker = Broker::Nats(broker::Nats::connect(right.clone(), &Shutdown::new()).await.unwrap());
+    append(&broker, &channel("general"), "within").await;
+    assert_eq!(texts(&whole(&broker, &channel("general")).await), ["within"]);
+    let wrong = [
+        NatsOptions { login: login("guess"), ..right.clone() },
+        NatsOptions { login: None, ..right.clone() },
+        NatsOptions { ca_file: None, ..right.clone() },
+    ];
+    for options in wrong {
+        let refused = in_time("a refusal", broker::Nats::connect(options, &Shutdown::new())).await;
+        assert!(matches!(refused.err(), Some(NatsOpenError::Connect { .. })));
+    }
+    let missing = NatsOptions { credentials: Some("no/such.creds".into()), ..right };
+    let refused = broker::Nats::connect(missing, &Shutdown::new()).await;
+    assert!(matches!(refused.err(), Some(NatsOpenError::Options(said)) if said.contains("no/such.creds")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readiness_is_withdrawn_while_there_is_no_connection() {
+    let world = Nats::new();
+    let nats = broker::Nats::connect(NatsOptions::new(world.url()), &Shutdown::new()).await.unwrap();
+    let readiness = Readiness::default();
+    nats.tell(&readiness);
+    let becomes = async |wanted: bool| {
+        let wait = async {
+            while readiness.is_met() != wanted {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        in_time(if wanted { "readiness" } else { "its end" }, wait).await;
+    };
+    becomes(true).await;
+    world.kill();
+    becomes(false).await;
+    world.start();
+    becomes(true).await;
 }
