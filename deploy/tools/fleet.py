@@ -8,10 +8,12 @@ NATS_URL, LISTEN, ADMIN_LISTEN, DATA_DIR, the path of the store - is set for eac
 runs where, and is written anew whenever that changes:
 
     {"listen": "127.0.0.1:8000", "gateways": ["127.0.0.1:8001", ...], "nats": "nats://127.0.0.1:4222",
-     "admin": {"gateway-1": "127.0.0.1:9091", ...}, "pids": {"nats": 1, "gateway-1": 2, ...}, "ready": true}
+     "monitor": "127.0.0.1:8222", "admin": {"gateway-1": "127.0.0.1:9091", ...},
+     "pids": {"nats": 1, "gateway-1": 2, ...}, "ready": true}
 
-A process that dies is started again where it was, as an orchestrator would do, unless there is a file DIR/hold; SIGTERM and ^C stop everything:
-gateways first, then workers, then the rest. Exit codes: 0 stopped as asked, 1 something did not start or stop.
+`monitor` is where the nats-server tells what it has, by HTTP. A process that dies is started again where it was, as an
+orchestrator would do, unless there is a file DIR/hold; SIGTERM and ^C stop everything: gateways first, then workers,
+then the rest. Exit codes: 0 stopped as asked, 1 something did not start or stop.
 """
 
 import argparse
@@ -103,7 +105,7 @@ class Fleet:
         self.bin = options.bin.resolve()
         self.members, self.gateways, self.admin = [], [], {}
         self.stopping = False
-        self.nats_port = options.nats_port or free_port()
+        self.nats_port, self.monitor = options.nats_port or free_port(), f"127.0.0.1:{free_port()}"
         self.add_nats()
         # The last workers store what the gateways' last clients wrote, so they start first and stop later.
         for number in range(1, options.workers + 1):
@@ -121,6 +123,7 @@ class Fleet:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "nats.conf").write_text(
             f"listen: 127.0.0.1:{self.nats_port}\n"
+            f"http: {self.monitor}\n"
             f'jetstream {{ store_dir: "{folder / "data"}", sync_interval: always }}\n'
             "no_fast_producer_stall: true\n"
         )
@@ -168,6 +171,7 @@ class Fleet:
             "listen": self.listen,
             "gateways": self.gateways,
             "nats": f"nats://127.0.0.1:{self.nats_port}",
+            "monitor": self.monitor,
             "admin": self.admin,
             "pids": {m.name: m.process.pid for m in self.members if m.process},
             "ready": ready,

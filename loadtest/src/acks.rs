@@ -3,7 +3,7 @@
 use crate::content::Content;
 use crate::report::Report;
 use rustix::time::{ClockId, clock_gettime};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 
 /// How an acknowledgement names its message.
@@ -43,12 +43,16 @@ impl Acks {
 
     /// Returns the frame that sends a message, which waits for its acknowledgement from now on.
     pub(crate) fn send(&mut self, content: Content, room: &str, payload_bytes: usize) -> String {
-        let Content { run, sender, number, due_ns } = content;
-        self.waiting[sender as usize].insert(number, due_ns);
+        self.waiting[content.sender as usize].insert(content.number, content.due_ns);
         self.sent += 1;
-        let (id, content) = (format!("{run}-{sender}-{number}"), content.write(payload_bytes));
-        json!({"type": "send_message", "channel_id": room, "content": content, "client_msg_id": id})
-            .to_string()
+        frame(content, room, payload_bytes).to_string()
+    }
+
+    /// Returns the frame that sends a message again which is not acknowledged yet.
+    pub(crate) fn resend(content: Content, room: &str, payload_bytes: usize) -> String {
+        let mut frame = frame(content, room, payload_bytes);
+        frame["retry"] = true.into();
+        frame.to_string()
     }
 
     /// Takes an acknowledgement that came to a sender; returns when its message was due.
@@ -85,6 +89,12 @@ impl Acks {
     }
 }
 
+fn frame(content: Content, room: &str, payload_bytes: usize) -> Value {
+    let Content { run, sender, number, .. } = content;
+    let (id, content) = (format!("{run}-{sender}-{number}"), content.write(payload_bytes));
+    json!({"type": "send_message", "channel_id": room, "content": content, "client_msg_id": id})
+}
+
 /// Finds the `client_msg_id` in a frame.
 pub(crate) fn name(json: &[u8]) -> Option<&str> {
     let rest = &json[memchr::memmem::find(json, NAME)? + NAME.len()..];
@@ -117,6 +127,17 @@ mod tests {
         assert_eq!(acks.take(1, &ack(&other)), Some(100));
         assert_eq!(acks.take(0, &ack(&first)), Some(100));
         assert_eq!((acks.sent, acks.acked, acks.lost(), acks.unknown), (3, 3, 0, 0));
+    }
+
+    #[test]
+    fn what_is_sent_again_is_the_same_message_and_says_so() {
+        let mut acks = Acks::new(1);
+        let content = acks.content(0, 0, 100);
+        let (first, again) = (acks.send(content, "room", 64), Acks::resend(content, "room", 64));
+        let [mut first, mut again] = [first, again].map(|text| serde_json::from_str::<Value>(&text).unwrap());
+        assert_eq!((first["retry"].take(), again["retry"].take()), (Value::Null, true.into()));
+        assert_eq!(first, again);
+        assert_eq!((acks.sent, acks.lost()), (1, 1));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! All client sockets of a run in one thread: epoll, one read buffer, no allocation per delivery.
 
-use crate::options::{Common, Gateways};
+use crate::options::{Arrival, Common, Gateways};
 use crate::wire;
 use anyhow::{Context, bail};
 use mio::event::Event;
@@ -44,6 +44,12 @@ pub(crate) struct Outgoing(Vec<(usize, String)>);
 impl Outgoing {
     pub(crate) fn send(&mut self, socket: usize, json: String) {
         self.0.push((socket, json));
+    }
+
+    /// Returns the frames, each with its socket.
+    #[cfg(test)]
+    pub(crate) fn take(&mut self) -> Vec<(usize, String)> {
+        std::mem::take(&mut self.0)
     }
 }
 
@@ -121,14 +127,14 @@ impl Engine {
     ///
     /// # Errors
     /// The system's, when it gives no socket.
-    pub(crate) fn connect(&mut self, index: usize, token: &str, resume: bool) -> anyhow::Result<()> {
+    pub(crate) fn connect(&mut self, index: usize, token: &str, arrival: Arrival) -> anyhow::Result<()> {
         let source = 1 + u8::try_from(self.connects % usize::from(self.sources)).unwrap_or(0);
         self.connects += 1;
         let raw = RawSocket::new(Domain::IPV4, Type::STREAM, None).context("no socket")?;
         raw.set_nonblocking(true)?;
         raw.set_tcp_nodelay(true)?;
         raw.bind(&SocketAddr::from((Ipv4Addr::new(127, 0, 0, source), 0)).into())?;
-        let target = self.gateways.target(index, resume);
+        let target = self.gateways.target(index, arrival);
         match raw.connect(&target.address.into()) {
             Err(error) if error.raw_os_error() != Some(rustix::io::Errno::INPROGRESS.raw_os_error()) => {
                 bail!("cannot connect to {}: {error}", target.address)
@@ -138,7 +144,7 @@ impl Engine {
         let mut stream = TcpStream::from_std(raw.into());
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().register(&mut stream, Token(index), interest)?;
-        let unsent = target.handshake(token, resume).into_bytes();
+        let unsent = target.handshake(token, arrival != Arrival::Fresh).into_bytes();
         self.sockets[index] = Some(Socket { stream, state: State::Handshake, partial: Vec::new(), unsent });
         Ok(())
     }
@@ -352,7 +358,7 @@ mod tests {
         let url = format!("ws://{}", listener.local_addr().unwrap());
         let arguments = Arguments::parse_from(["test", "--url", &url]);
         let mut engine = Engine::new(&arguments.common, 1, 1).unwrap();
-        engine.connect(0, "token", false).unwrap();
+        engine.connect(0, "token", Arrival::Fresh).unwrap();
         let mut server = listener.accept().unwrap().0;
         let mut heard = Heard::default();
         let soon = engine.now_ns() + 1_000_000_000;

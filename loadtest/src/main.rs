@@ -42,6 +42,8 @@ enum Scenario {
     Idle(scenario::idle::Options),
     /// All connections drop at once, come back and resume
     Storm(scenario::storm::Options),
+    /// Gateways are stopped by somebody else: whoever they drop comes back to another one and resumes
+    Outage(scenario::outage::Options),
     /// Attackers of five kinds come at once, honest people go on
     Hostile(scenario::hostile::Options),
     /// A server that writes as many bytes, once per delivery, and does nothing else
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
         Scenario::Sends(options) => scenario::sends::run(&options),
         Scenario::Idle(options) => scenario::idle::run(&options),
         Scenario::Storm(options) => scenario::storm::run(&options),
+        Scenario::Outage(options) => scenario::outage::run(&options),
         Scenario::Hostile(options) => scenario::hostile::run(&options),
         Scenario::Faulty(options) => faulty::run(&options).map(|()| report::Verdict::Passed),
         Scenario::Floor(options) => floor::run(&options).map(|()| report::Verdict::Passed),
@@ -100,6 +103,11 @@ mod tests {
             "storm --rooms 0",
             "storm --connections 0",
             "storm --rate 0",
+            "outage --drops 0",
+            "outage --drops 1 --connections 0",
+            "outage --drops 1 --rooms 0",
+            "outage --drops 1 --writers 0",
+            "outage --drops 1 --rate 0",
             "hostile --connections 0",
             "hostile --rate 0",
             "hostile --seconds 0",

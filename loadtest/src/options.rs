@@ -57,6 +57,15 @@ pub(crate) struct Target {
     path: String,
 }
 
+/// How a user comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// Without a position, at the user's own gateway.
+    Fresh,
+    /// To resume, so many gateways after the user's own.
+    Resuming { hops: usize },
+}
+
 /// The gateways of a run, and who goes to which.
 #[derive(Debug, Clone)]
 pub(crate) struct Gateways {
@@ -98,9 +107,13 @@ impl Gateways {
         (user / self.rooms + user % self.rooms) % self.targets.len()
     }
 
-    /// Returns where a user connects; who resumes comes to the gateway after his own.
-    pub(crate) fn target(&self, user: usize, resume: bool) -> &Target {
-        &self.targets[(self.index(user) + usize::from(resume)) % self.targets.len()]
+    /// Returns where a user connects.
+    pub(crate) fn target(&self, user: usize, arrival: Arrival) -> &Target {
+        let hops = match arrival {
+            Arrival::Fresh => 0,
+            Arrival::Resuming { hops } => hops,
+        };
+        &self.targets[(self.index(user) + hops) % self.targets.len()]
     }
 
     /// Returns how many there are.
@@ -173,7 +186,9 @@ mod tests {
                 let members: Vec<_> = (room..users).step_by(rooms).map(|user| gateways.index(user)).collect();
                 assert!(members.windows(2).all(|pair| pair[0] != pair[1]), "{rooms} rooms: {members:?}");
             }
-            assert_ne!(gateways.target(1, false), gateways.target(1, true), "who resumes comes elsewhere");
+            let back = [1, 2].map(|hops| gateways.target(1, Arrival::Resuming { hops }));
+            assert_ne!(gateways.target(1, Arrival::Fresh), back[0], "who resumes comes elsewhere");
+            assert_eq!(gateways.target(1, Arrival::Fresh), back[1], "and the time after that home again");
         }
     }
 }

@@ -1,15 +1,17 @@
 //! The scenarios, and what they share: users that connect, and what the server says first.
 
 mod crowd;
+mod follow;
 pub(crate) mod hostile;
 pub(crate) mod idle;
+pub(crate) mod outage;
 pub(crate) mod sends;
 pub(crate) mod steady;
 pub(crate) mod storm;
 
 use crate::acks::Acks;
 use crate::engine::{Engine, Load};
-use crate::options::Common;
+use crate::options::{Arrival, Common};
 use crate::report::{Report, say};
 use crate::verify::Faults;
 use anyhow::bail;
@@ -97,7 +99,7 @@ pub(crate) fn connect(
             return Ok(());
         }
         while begun < to && begun - from - done < common.handshakes {
-            engine.connect(begun, &signer.token(&common.user(scenario, begun))?, false)?;
+            engine.connect(begun, &signer.token(&common.user(scenario, begun))?, Arrival::Fresh)?;
             begun += 1;
         }
         let now = engine.now_ns();

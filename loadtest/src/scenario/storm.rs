@@ -4,16 +4,18 @@ mod people;
 
 use super::{PROGRESS, connect, judge, nanos};
 use crate::engine::Engine;
-use crate::options::{Common, positive, rate};
+use crate::options::{Arrival, Common, positive, rate};
 use crate::process::{Cost, Meter};
 use crate::report::{Report, Verdict, say};
-use crate::verify::Seen;
 use anyhow::bail;
 use clap::Args;
 use people::{People, Stage};
 use std::time::Duration;
 
 const SCENARIO: &str = "storm";
+
+/// Everybody comes back to another gateway than the one that was lost.
+const ELSEWHERE: Arrival = Arrival::Resuming { hops: 1 };
 
 #[derive(Args, Debug)]
 pub(crate) struct Options {
@@ -60,7 +62,7 @@ impl Writing {
             }
             let writer = usize::try_from(self.count).unwrap_or(0) % options.writers;
             let content = people.acks.content(writer, self.sent[writer], due_ns);
-            let room = options.common.room(SCENARIO, writer);
+            let room = people.followers.room(writer);
             let message = people.acks.send(content, &room, options.common.payload);
             engine.send(options.connections + writer, &message);
             self.sent[writer] += 1;
@@ -96,8 +98,8 @@ fn report(people: &People<'_>, cost: &Cost) -> anyhow::Result<Verdict> {
     report.figure("seconds_until_all_resumed", took_s);
     report.set("handshakes_refused", people.refused);
     report.set("lost_resuming", people.lost_resuming);
-    report.set("resets", people.resets);
-    report.set("delivered", people.delivered);
+    report.set("resets", people.followers.resets);
+    report.set("delivered", people.followers.delivered);
     report.set("ack_latency_ms", people.ack_latency.summary());
     cost.report(&mut report);
     report.at_most("seconds_until_all_resumed", took_s, options.max_seconds);
@@ -106,8 +108,8 @@ fn report(people: &People<'_>, cost: &Cost) -> anyhow::Result<Verdict> {
     report.at_most("ack_latency_ms.max", slowest_ms, Some(options.common.max_latency_ms));
     let lost = people.lost_resuming;
     report.demand(lost == 0, format!("{lost} sockets were taken and lost again before they had resumed"));
-    report.demand(people.resets == 0, "positions were forgotten");
-    judge(&mut report, &people.presence, people.faults, &people.acks)?;
+    report.demand(people.followers.resets == 0, "positions were forgotten");
+    judge(&mut report, &people.presence, people.followers.faults, &people.acks)?;
     report.finish(options.common.json.as_deref())
 }
 
@@ -135,7 +137,7 @@ fn drop_all(engine: &mut Engine, people: &mut People<'_>, writing: &mut Writing)
     while people.back < options.connections && engine.now_ns() < until_ns {
         let now_ns = engine.now_ns();
         while let Some(socket) = people.who_comes(now_ns) {
-            engine.connect(socket, &signer.token(&options.common.user(SCENARIO, socket))?, true)?;
+            engine.connect(socket, &signer.token(&options.common.user(SCENARIO, socket))?, ELSEWHERE)?;
         }
         writing.pump(engine, people);
         engine.turn(people, now_ns + 2_000_000)?;
@@ -150,20 +152,13 @@ fn drop_all(engine: &mut Engine, people: &mut People<'_>, writing: &mut Writing)
 /// Waits until everything arrived, and counts what did not.
 fn settle(engine: &mut Engine, people: &mut People<'_>, writing: &Writing) -> anyhow::Result<()> {
     let options = people.options;
-    let missing = |people: &People<'_>| -> u64 {
-        let of = |(user, seen): (usize, &Seen)| {
-            let writer =
-                if user < options.connections { user % options.rooms } else { user - options.connections };
-            let sent = writing.sent.get(writer).copied().unwrap_or_default();
-            seen.missing(u32::try_from(writer).unwrap_or(0), sent)
-        };
-        people.seen.iter().enumerate().map(of).sum()
-    };
     let until_ns = engine.now_ns() + nanos(Duration::from_secs(options.common.drain));
-    while (missing(people) > 0 || people.acks.lost() > 0) && engine.now_ns() < until_ns {
+    while (people.followers.missing(&writing.sent) > 0 || people.acks.lost() > 0)
+        && engine.now_ns() < until_ns
+    {
         let soon = engine.now_ns() + 100_000_000;
         engine.turn(people, soon)?;
     }
-    people.faults.missing = missing(people);
+    people.followers.faults.missing = people.followers.missing(&writing.sent);
     Ok(())
 }

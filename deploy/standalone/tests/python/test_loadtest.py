@@ -10,12 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import BINARY, ROOT, SECRET, START_SECONDS, Server
+from conftest import BINARY, LOADTEST, ROOT, SECRET, START_SECONDS, Server
 
 sys.path.append(str(ROOT / "loadtest"))
 import bench  # noqa: E402
 
-LOADTEST = ROOT / "target" / "debug" / "loadtest"
 SEEDS = {"fanout": (30, 1), "rooms": (20, 5), "sends": (10, 10), "idle": (60, 6), "storm": (55, 10), "hostile": (30, 1)}
 
 
@@ -56,8 +55,8 @@ def anonymous_bytes(pid):
 
 
 @contextlib.contextmanager
-def faulty(server, *fault):
-    """A proxy before the server that breaks what passes; its address."""
+def faulty_process(server, *fault):
+    """A proxy before the server that breaks what passes; its address and its process."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         address = "127.0.0.1:%d" % probe.getsockname()[1]
@@ -70,10 +69,17 @@ def faulty(server, *fault):
                     break
             assert time.monotonic() < until, "the proxy did not come up"
             time.sleep(0.02)
-        yield address
+        yield address, proxy
     finally:
         proxy.kill()
         proxy.wait()
+
+
+@contextlib.contextmanager
+def faulty(server, *fault):
+    """The same, but only its address."""
+    with faulty_process(server, *fault) as (address, _):
+        yield address
 
 
 FANOUT = ["--connections", 30, "--rate", 50, "--seconds", 2, "--warmup", 1]

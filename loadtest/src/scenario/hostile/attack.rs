@@ -1,6 +1,7 @@
 //! The attackers: one thread that does to each socket what its kind does, until the server has ended it.
 
 use super::{Options, SCENARIO};
+use crate::options::Arrival;
 use crate::wire;
 use anyhow::{Context, anyhow};
 use socket2::{Domain, Socket, Type};
@@ -110,7 +111,7 @@ impl Attack {
         for n in 0..options.attackers {
             let user = options.connections + n;
             let (token, target) =
-                (signer.token(&options.common.user(SCENARIO, user))?, gateways.target(user, false));
+                (signer.token(&options.common.user(SCENARIO, user))?, gateways.target(user, Arrival::Fresh));
             for kind in Kind::ALL {
                 let request = target.handshake(&token, false);
                 let state = State::Waits(attackers.len() / CONNECTS);

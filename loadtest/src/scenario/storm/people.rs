@@ -2,40 +2,15 @@
 
 use super::{Options, SCENARIO};
 use crate::acks::Acks;
-use crate::content::{self, Content};
 use crate::engine::{Happened, Load, Outgoing};
+use crate::scenario::follow::Followers;
 use crate::scenario::{Counted, Presence, is, nanos};
 use crate::stats::Latency;
-use crate::verify::{Faults, Seen};
-use serde::Deserialize;
-use serde_json::json;
-use serde_json::value::RawValue;
 use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Before a refused client comes again; clients of their own would jitter more.
 const AGAIN: Duration = Duration::from_millis(250);
-
-#[derive(Deserialize)]
-struct Established {
-    channels: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Entry {
-    channel_id: String,
-    epoch: String,
-    seq: u64,
-}
-
-#[derive(Deserialize)]
-struct Resumed<'a> {
-    #[serde(borrow)]
-    events: Vec<&'a RawValue>,
-    seq: u64,
-    more: bool,
-    reset: bool,
-}
 
 /// Where somebody stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +26,7 @@ pub(super) enum Stage {
 pub(super) struct People<'a> {
     pub(super) options: &'a Options,
     pub(super) presence: Presence,
-    pub(super) seen: Vec<Seen>,
-    /// Per room.
-    epochs: Vec<String>,
+    pub(super) followers: Followers,
     pub(super) stages: Vec<Stage>,
     pub(super) back: usize,
     /// Who comes again, and when.
@@ -64,32 +37,26 @@ pub(super) struct People<'a> {
     pub(super) refused: usize,
     /// Sockets that the server took and lost again before they had resumed.
     pub(super) lost_resuming: u64,
-    pub(super) resets: u64,
     pub(super) acks: Acks,
     pub(super) ack_latency: Latency,
-    pub(super) faults: Faults,
-    pub(super) delivered: u64,
 }
 
 impl<'a> People<'a> {
     pub(super) fn new(options: &'a Options) -> Self {
         let users = options.connections + options.writers;
+        let acks = Acks::new(options.writers);
         Self {
             options,
             presence: Presence::default(),
-            seen: (0..users).map(|_| Seen::default()).collect(),
-            epochs: vec![String::new(); options.rooms],
+            followers: Followers::new(&options.common, SCENARIO, (options.rooms, users), acks.run),
             stages: vec![Stage::There; users],
             back: 0,
             again: VecDeque::new(),
             handshakes: 0,
             refused: 0,
             lost_resuming: 0,
-            resets: 0,
-            acks: Acks::new(options.writers),
+            acks,
             ack_latency: Latency::new(),
-            faults: Faults::default(),
-            delivered: 0,
         }
     }
 
@@ -104,46 +71,19 @@ impl<'a> People<'a> {
         Some(socket)
     }
 
-    fn resume(&self, socket: usize) -> String {
-        let room = socket % self.options.rooms;
-        let (id, epoch) = (self.options.common.room(SCENARIO, room), &self.epochs[room]);
-        let position = json!({"channel_id": id, "epoch": epoch, "seq": self.seen[socket].last_seq()});
-        json!({"type": "resume", "channels": [position], "last": true, "ref": "r"}).to_string()
-    }
-
     fn established(&mut self, socket: usize, json: &[u8], out: &mut Outgoing) {
         self.presence.established += 1;
         if self.stages[socket] == Stage::Returning {
             self.stages[socket] = Stage::Resuming;
             self.handshakes -= 1;
-            return out.send(socket, self.resume(socket));
+            return out.send(socket, self.followers.resume(socket));
         }
-        let Ok(Established { channels }) = serde_json::from_slice(json) else { return };
-        let room = socket % self.options.rooms;
-        let id = self.options.common.room(SCENARIO, room);
-        if let Some(entry) = channels.into_iter().find(|entry| entry.channel_id == id) {
-            self.seen[socket].stands_at(entry.seq);
-            self.epochs[room] = entry.epoch;
-        }
-    }
-
-    fn event(&mut self, socket: usize, json: &[u8]) {
-        // Whatever is no message of this run still has its place.
-        let Some(place) = content::place(json) else { return };
-        let content = Content::find(json).filter(|content| content.run == self.acks.run);
-        self.delivered += u64::from(content.is_some());
-        self.seen[socket].take(content, place, &mut self.faults);
+        self.followers.begin(socket, json);
     }
 
     fn resumed(&mut self, socket: usize, json: &[u8], out: &mut Outgoing) {
-        let Ok(page) = serde_json::from_slice::<Resumed<'_>>(json) else { return };
-        self.resets += u64::from(page.reset);
-        for event in page.events {
-            self.event(socket, event.get().as_bytes());
-        }
-        if page.more {
-            self.seen[socket].stands_at(page.seq);
-            out.send(socket, self.resume(socket));
+        if let Some(more) = self.followers.page(socket, json) {
+            out.send(socket, more);
         }
     }
 
@@ -179,7 +119,7 @@ impl Load for People<'_> {
     fn on(&mut self, socket: usize, happened: &Happened<'_>, now_ns: u64, out: &mut Outgoing) {
         match happened {
             Happened::Gone(code) => self.gone(socket, *code, now_ns),
-            Happened::Frame(json) if is(json, "chat_message") => self.event(socket, json),
+            Happened::Frame(json) if is(json, "chat_message") => self.followers.event(socket, json),
             Happened::Frame(json) if is(json, "ack") => self.acknowledged(socket, json, now_ns),
             Happened::Frame(json) if is(json, "resumed") => self.resumed(socket, json, out),
             Happened::Frame(json) if is(json, "resume_done") => self.resume_done(socket),
