@@ -56,7 +56,11 @@ impl History {
                 Some(at) => self.around_tail(request, tail, at).await,
                 None => {
                     let page = self.store.history(request).await?;
-                    if page.messages.is_empty() { Ok(page) } else { Ok(appended(page, tail, limit)) }
+                    let Some(first) = page.messages.first().map(|first| first.position.clone()) else {
+                        return Ok(page);
+                    };
+                    let tail = tail.into_iter().filter(|message| !is_before(&message.position, &first));
+                    Ok(appended(page, tail.collect(), limit))
                 }
             },
         }
@@ -127,24 +131,23 @@ fn newest(tail: &Tail, request: &HistoryRequest) -> Vec<PlacedMessage> {
         .collect()
 }
 
-/// Puts the tail behind what is stored; what was persisted since the tail was read is in both.
+/// Puts the tail behind what is stored and into its holes; what was persisted since the tail was read is in both.
 fn merged(mut stored: Vec<PlacedMessage>, tail: Vec<PlacedMessage>) -> Vec<PlacedMessage> {
-    let last = stored.last().map(|message| message.position.clone());
-    let newer = tail
-        .into_iter()
-        .filter(|message| last.as_ref().is_none_or(|last| is_before(last, &message.position)));
-    stored.extend(newer);
+    stored.extend(tail);
+    stored.sort_by(|a, b| (&a.position.epoch, a.position.seq).cmp(&(&b.position.epoch, b.position.seq)));
+    stored.dedup_by(|a, b| a.position == b.position);
     stored
 }
 
 /// Fills a page that ends where the store ends with the tail.
 fn appended(page: HistoryAnswer, tail: Vec<PlacedMessage>, limit: usize) -> HistoryAnswer {
-    // A full page of the store ends before the tail begins.
-    if page.more && page.messages.len() >= limit {
-        return page;
-    }
+    // Behind a full page the store has more: there the tail's turn has not come.
+    let last = page.messages.last().filter(|_| page.more && page.messages.len() >= limit);
+    let last = last.map(|message| message.position.clone());
+    let within =
+        |message: &PlacedMessage| last.as_ref().is_none_or(|last| !is_before(last, &message.position));
     let more = page.more;
-    let mut messages = merged(page.messages, tail);
+    let mut messages = merged(page.messages, tail.into_iter().filter(within).collect());
     let more = more || messages.len() > limit;
     messages.truncate(limit);
     HistoryAnswer { messages, more }

@@ -124,6 +124,19 @@ impl Broker {
         }
     }
 
+    /// Returns up to where a group has certainly acknowledged every entry of a shard, as of a moment ago; `None` when
+    /// its entries are handled one after the other, so that nothing is missing before one that was handled.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the broker cannot be asked.
+    pub async fn settled(&self, group: Group, shard: Shard) -> Result<Option<Seq>, ReadError> {
+        match self {
+            // One process owns the log, and in it one member persists.
+            Self::Embedded(_) => Ok(None),
+            Self::Nats(nats) => nats.settled(group, shard).await.map(Some),
+        }
+    }
+
     /// Asks whoever serves the subject.
     ///
     /// # Errors

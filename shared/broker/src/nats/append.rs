@@ -123,7 +123,7 @@ impl Publisher {
         match verdict? {
             Verdict::Logged(seq) => {
                 metrics::counter!(crate::metrics::APPENDED).increment(1);
-                Ok(Appended::New { position: position(seq) })
+                Ok(Appended::New { position: streams.place(shard, seq).await })
             }
             Verdict::Duplicate(seq) => {
                 metrics::counter!(crate::metrics::DUPLICATES).increment(1);
@@ -138,7 +138,7 @@ impl Publisher {
 
     /// Publishes until there is a final word.
     async fn publish(&self, append: &Append, deadline: Instant) -> Result<Verdict, AppendError> {
-        let mut sent = false;
+        let (mut sent, mut attempts) = (false, 0);
         let mut one: Option<One> = None;
         loop {
             // Nothing is handed to a connection that is down: what it holds would be sent much later.
@@ -151,7 +151,7 @@ impl Publisher {
             let attempt = Instant::now() + ATTEMPT;
             let message = message(append);
             match timeout_at(attempt.min(deadline), self.link.send(message, waiting.subject())).await {
-                Ok(Ok(())) => sent = true,
+                Ok(Ok(())) => (sent, attempts) = (true, attempts + 1),
                 Ok(Err(_closed)) => {
                     return Err(if sent { AppendError::Unknown } else { AppendError::Closed });
                 }
@@ -165,6 +165,10 @@ impl Publisher {
                         one = None;
                         metrics::counter!(crate::metrics::APPENDS_AGAIN).increment(1);
                         sleep(PAUSE).await;
+                    }
+                    // An attempt before this one may be on its way still.
+                    Some(Verdict::Refused(AppendError::Unavailable)) if attempts > 1 => {
+                        return Err(AppendError::Unknown);
                     }
                     Some(verdict) => return Ok(verdict),
                 },

@@ -16,14 +16,18 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
-/// Entries that one group may have unacknowledged in a shard. Reliability page.
-const UNACKNOWLEDGED_MAX: i64 = 1_000;
+/// Entries that one group may have unacknowledged in a shard. A worker holds up to 1,000 before it acknowledges
+/// (reliability page); at this limit the server answers no pull at all, so there is room for several workers.
+const UNACKNOWLEDGED_MAX: i64 = 16_000;
 
 /// How long the server may take to answer a pull that does not wait.
 const PULL: Duration = Duration::from_secs(2);
 
 /// After the first entry that was waited for: so long may its company take.
 const COMPANY: Duration = Duration::from_millis(10);
+
+/// Between two looks for consumers that are gone.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// The server refuses to keep a pull for less.
 const EXPIRES_MIN: Duration = Duration::from_millis(10);
@@ -46,6 +50,9 @@ pub struct NatsConsumer {
     ids: i64,
     /// The shard that comes first in the next round, so that a busy one does not starve the others.
     first: u16,
+    ack_wait: Duration,
+    /// When the consumers were last looked for.
+    looked: Instant,
     stopped: watch::Receiver<bool>,
 }
 
@@ -74,7 +81,7 @@ impl NatsConsumer {
         link: Link,
         replier: Replier,
         streams: Arc<Streams>,
-        group: Group,
+        (group, ack_wait): (Group, Duration),
         stopped: watch::Receiver<bool>,
     ) -> Result<Self, ConsumeError> {
         let prefix = link.client.new_inbox();
@@ -91,6 +98,8 @@ impl NatsConsumer {
             held: HashMap::new(),
             ids: 0,
             first: 0,
+            ack_wait,
+            looked: Instant::now(),
             stopped,
         })
     }
@@ -99,7 +108,7 @@ impl NatsConsumer {
         let deadline = Instant::now() + wait;
         // What members that left gave back is given back before anybody looks.
         self.replier.flush().await;
-        let mut found = self.left_over(max);
+        let mut found = self.left_over(max).await;
         self.collect(max, &mut found).await?;
         while found.is_empty() {
             if *self.stopped.borrow() {
@@ -110,7 +119,7 @@ impl NatsConsumer {
             }
             if !found.is_empty() {
                 tokio::time::sleep(COMPANY).await;
-                found.extend(self.left_over(max - found.len()));
+                found.extend(self.left_over(max - found.len()).await);
                 self.collect(max, &mut found).await?;
             }
         }
@@ -120,13 +129,32 @@ impl NatsConsumer {
     }
 
     /// Takes what came for pulls of an earlier fetch.
-    fn left_over(&mut self, max: usize) -> Vec<Delivery> {
+    async fn left_over(&mut self, max: usize) -> Vec<Delivery> {
         let mut found = Vec::new();
         while found.len() < max {
             let Some(Some(message)) = self.inbox.next().now_or_never() else { break };
-            found.extend(self.delivery(&message));
+            found.extend(self.delivery(&message).await);
         }
         found
+    }
+
+    /// A status that says that there is no such consumer: its stream was made anew, or somebody removed it.
+    async fn heed(&mut self, message: &Message) {
+        let Some(status) = message.status else { return };
+        let gone = status == StatusCode::NO_RESPONDERS
+            || message.description.as_deref().is_some_and(|said| said.contains("Consumer Deleted"));
+        if !gone || self.looked.elapsed() < LOOK_AGAIN {
+            return;
+        }
+        self.looked = Instant::now();
+        // Rare, and large: a fetch stays small.
+        let mended = Box::pin(async {
+            self.streams.look().await.map_err(|error| ConsumeError::Failed(error.to_string()))?;
+            ensure(&self.streams, self.group, self.ack_wait).await
+        });
+        if let Err(error) = mended.await {
+            tracing::warn!(%error, group = %self.group, "the consumers of a group cannot be made again");
+        }
     }
 
     /// Takes what is there now, in rounds over the shards, until nothing is left or `max` is reached.
@@ -153,7 +181,12 @@ impl NatsConsumer {
         self.round += 1;
         for (shard, batch) in asked {
             let pull = serde_json::json!({ "batch": batch, "no_wait": true });
-            self.send(Shard(*shard), &pull, deadline).await?;
+            match self.send(Shard(*shard), &pull, deadline).await {
+                Ok(()) => {}
+                Err(error) if found.is_empty() => return Err(error),
+                // What came is this member's already.
+                Err(_) => return Ok(HashMap::new()),
+            }
         }
         let mut left: HashMap<u16, usize> = asked.iter().copied().collect();
         let mut open = asked.len();
@@ -164,12 +197,13 @@ impl NatsConsumer {
                 return if found.is_empty() { nothing() } else { Ok(left) };
             };
             if message.status.is_some_and(|status| status != StatusCode::OK) {
+                self.heed(&message).await;
                 // 404 and 408 end a pull that got less than it asked for.
                 open -= usize::from(message.subject.ends_with(&format!("-{}", self.round)));
                 continue;
             }
             let shard = shard_of(&message);
-            found.extend(self.delivery(&message));
+            found.extend(self.delivery(&message).await);
             // An entry that an earlier pull waited for comes here as well: then one more comes than was asked for.
             if let Some(left) = shard.and_then(|shard| left.get_mut(&shard)).filter(|left| **left > 0) {
                 *left -= 1;
@@ -200,7 +234,10 @@ impl NatsConsumer {
             () = stops(&mut self.stopped) => return Err(ConsumeError::Closed),
         };
         match message {
-            Ok(Some(message)) => found.extend(self.delivery(&message)),
+            Ok(Some(message)) => {
+                self.heed(&message).await;
+                found.extend(self.delivery(&message).await);
+            }
             Ok(None) => return Err(ConsumeError::Closed),
             Err(_elapsed) => return Ok(false),
         }
@@ -224,7 +261,7 @@ impl NatsConsumer {
     }
 
     /// Reads a delivery and keeps where it is acknowledged; probes are acknowledged at once.
-    fn delivery(&mut self, message: &Message) -> Option<Delivery> {
+    async fn delivery(&mut self, message: &Message) -> Option<Delivery> {
         if message.status.is_some_and(|status| status != StatusCode::OK) {
             return None;
         }
@@ -237,7 +274,11 @@ impl NatsConsumer {
         self.ids += 1;
         let id = DeliveryId(self.ids);
         self.held.insert(id, reply);
-        let epoch = self.streams.epoch(Slot::of(&channel).shard);
+        let shard = Slot::of(&channel).shard;
+        let epoch = match info.attempts {
+            1 => self.streams.place(shard, info.seq).await.epoch,
+            _ => self.streams.epoch(shard),
+        };
         let entry = Entry { channel, seq: info.seq, envelope: message.payload.clone() };
         Some(Delivery { id, epoch, entry, attempts: info.attempts })
     }
@@ -254,8 +295,12 @@ impl NatsConsumer {
 
 impl Drop for NatsConsumer {
     fn drop(&mut self) {
-        // What came and was not looked at is kept with the rest, and given back with it.
-        self.left_over(usize::MAX);
+        // What came and was not looked at is given back with the rest.
+        while let Some(Some(message)) = self.inbox.next().now_or_never() {
+            if let Some(reply) = message.reply.filter(|_| message.status.is_none()) {
+                self.replier.send(reply.to_string(), HeaderMap::new(), Bytes::from_static(b"-NAK"));
+            }
+        }
         for (_, subject) in self.held.drain() {
             self.replier.send(subject, HeaderMap::new(), Bytes::from_static(b"-NAK"));
         }

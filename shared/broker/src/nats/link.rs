@@ -3,6 +3,7 @@
 //! The client library's own requests keep a little memory for each one that was not answered in time; here an
 //! answer that nobody waits for any more leaves nothing behind.
 
+use async_nats::connection::State;
 use async_nats::{Client, Event, HeaderMap, Message};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -96,6 +97,13 @@ pub(super) struct Outgoing {
     pub(super) payload: Bytes,
 }
 
+impl Outgoing {
+    /// Makes one without headers.
+    pub(super) fn new(subject: String, payload: Bytes) -> Self {
+        Self { subject, headers: HeaderMap::new(), payload }
+    }
+}
+
 /// Why there is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum AskError {
@@ -129,6 +137,12 @@ impl Link {
             }
         };
         Ok((Self { client, signals, inbox }, empty))
+    }
+
+    /// Takes the connection's own word for whether it is up: an event that said so may have been dropped.
+    pub(super) fn heed_state(&self) {
+        let connected = self.client.connection_state() == State::Connected;
+        self.signals.up.send_if_modified(|up| std::mem::replace(up, connected) != connected);
     }
 
     pub(super) fn expect_one(&self) -> One {

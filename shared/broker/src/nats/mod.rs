@@ -13,6 +13,7 @@ mod consuming;
 mod digest;
 mod link;
 mod live;
+mod making;
 mod options;
 mod probe;
 mod requests;
@@ -45,10 +46,14 @@ use std::sync::Arc;
 use std::time::Duration;
 use streams::Streams;
 use tokio::sync::watch;
+use tokio::time::timeout;
 use window::Windows;
 
 /// How long a drain waits for appends in flight. Reliability page: an attempt takes up to 2 s.
 const DRAIN: Duration = Duration::from_secs(5);
+
+/// How long what passes may wait for the connection before it is shed.
+const SHED_AFTER: Duration = Duration::from_millis(100);
 
 /// What a process without a connection lacks, as its readiness names it.
 const CONNECTED: &str = "a connection to NATS";
@@ -230,7 +235,9 @@ impl Nats {
         if !*self.0.link.signals.up.borrow() {
             return Ok(());
         }
-        self.0.link.client.publish(nats::passing(channel), payload).await.map_err(|_| PublishError::Closed)
+        // Nor for one that takes nothing.
+        let sent = timeout(SHED_AFTER, self.0.link.client.publish(nats::passing(channel), payload)).await;
+        sent.unwrap_or(Ok(())).map_err(|_| PublishError::Closed)
     }
 
     pub(crate) async fn consume(&self, group: Group) -> Result<Consumer, ConsumeError> {
@@ -239,8 +246,18 @@ impl Nats {
         }
         consuming::ensure(&self.0.streams, group, self.0.options.ack_wait).await?;
         let (link, replier, streams) = (self.0.link.clone(), self.0.replier.clone(), self.0.streams.clone());
-        let member = NatsConsumer::new(link, replier, streams, group, self.0.stopped.subscribe());
+        let member = NatsConsumer::new(
+            link,
+            replier,
+            streams,
+            (group, self.0.options.ack_wait),
+            self.0.stopped.subscribe(),
+        );
         Ok(Consumer::Nats(Box::new(member.await?)))
+    }
+
+    pub(crate) async fn settled(&self, group: Group, shard: Shard) -> Result<Seq, ReadError> {
+        self.0.streams.settled(group, shard).await
     }
 
     pub(crate) async fn request(

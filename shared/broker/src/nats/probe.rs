@@ -8,7 +8,7 @@ use super::link::{Link, Outgoing, stops};
 use super::streams::Streams;
 use async_nats::{HeaderMap, Subscriber};
 use bytes::Bytes;
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use protocol::subjects::{SHARDS, Shard, nats};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -64,6 +64,9 @@ impl Probing {
                 () = tokio::time::sleep(LOOK) => false,
                 () = stops(&mut stopped) => return,
             };
+            // One server that is lost means an election for each of its streams: they are one doubt.
+            while self.elected.next().now_or_never().flatten().is_some() {}
+            self.link.heed_state();
             let changed = tokio::select! {
                 changed = self.look_and_probe(doubtful) => changed,
                 () = stops(&mut stopped) => return,

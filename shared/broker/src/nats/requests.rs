@@ -23,6 +23,9 @@ const FULL: &str = "full";
 const GIVEN_UP: &str = "given-up";
 const NOBODY: &str = "nobody";
 
+/// How long the server may take to answer what only confirms that it has everything.
+const ROUND_TRIP: Duration = Duration::from_secs(2);
+
 /// Says in a question how long its asker waits.
 const WAIT_MS: &str = "Chat-Wait-Ms";
 
@@ -56,7 +59,7 @@ impl Replier {
                         let _closed = link.client.publish_with_headers(subject, headers, payload).await;
                     }
                     Reply::Flush(done) => {
-                        let _late = link.round_trip(Duration::from_secs(2)).await;
+                        let _late = link.round_trip(ROUND_TRIP).await;
                         let _nobody_waits = done.send(());
                     }
                 }
@@ -121,11 +124,17 @@ pub(super) async fn request(
     let mut headers = HeaderMap::new();
     headers.insert(WAIT_MS, deadline.as_millis().to_string());
     let question = Outgoing { subject: subject.to_string(), headers, payload };
-    // What is handed to a connection that is down waits there: it may still be served.
-    let answer = link.ask(question, deadline).await.map_err(|error| match error {
-        AskError::Late => RequestError::Deadline,
-        AskError::Closed => RequestError::Closed,
-    })?;
+    // What is handed to a connection that is down would be served when nobody waits for it any more.
+    let mut up = link.signals.up.subscribe();
+    let began = Instant::now();
+    if timeout(deadline, up.wait_for(|up| *up)).await.is_err() {
+        return Err(RequestError::NoResponders);
+    }
+    let answer =
+        link.ask(question, deadline.saturating_sub(began.elapsed())).await.map_err(|error| match error {
+            AskError::Late => RequestError::Deadline,
+            AskError::Closed => RequestError::Closed,
+        })?;
     if answer.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(RequestError::NoResponders);
     }
@@ -162,10 +171,10 @@ impl NatsServer {
         let asked =
             link.client.queue_subscribe(subject.to_string(), group).await.map_err(|_| ServeError::Closed)?;
         // From here on an asker finds somebody.
-        let _late = link.round_trip(Duration::from_secs(2)).await;
+        let _late = link.round_trip(ROUND_TRIP).await;
         let (queue, requests) = mpsc::channel(QUEUE);
         let (serving, dropped) = tokio::sync::oneshot::channel();
-        let taking = Taking { asked, queue, replier: replier.clone(), stopped };
+        let taking = Taking { link: link.clone(), asked, queue, replier: replier.clone(), stopped };
         shutdown.spawn("nats-server", taking.run(dropped));
         Ok(Self { requests, _serving: serving })
     }
@@ -177,6 +186,7 @@ impl NatsServer {
 
 /// Takes requests from the subscription into the bounded queue.
 struct Taking {
+    link: Link,
     asked: Subscriber,
     queue: mpsc::Sender<Request>,
     replier: Replier,
@@ -196,14 +206,28 @@ impl Taking {
                 _ = &mut dropped => break,
             }
         }
-        // Nothing new comes in; what was on its way here is still taken.
+        // What was asked before is still taken: it is here when the server has answered what is sent now. (The client
+        // library's own drain forgets the subscription with the next bytes, whatever the server had sent already.)
+        let link = self.link.clone();
+        let asked_before = link.round_trip(ROUND_TRIP);
+        tokio::pin!(asked_before);
+        loop {
+            tokio::select! {
+                biased;
+                message = self.asked.next() => match message {
+                    Some(message) => self.take(message),
+                    None => return,
+                },
+                _late = &mut asked_before => break,
+            }
+        }
         let _closed = self.asked.drain().await;
         let rest = async {
             while let Some(message) = self.asked.next().await {
                 self.take(message);
             }
         };
-        let _late = timeout(Duration::from_secs(2), rest).await;
+        let _late = timeout(ROUND_TRIP, rest).await;
     }
 
     fn take(&self, message: Message) {

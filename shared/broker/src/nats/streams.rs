@@ -3,30 +3,61 @@
 use super::OpenError;
 use super::append::ApiError;
 use super::link::{AskError, Link, Outgoing};
+use super::making::{checked, epoch_of, there, wanted};
 use super::options::NatsOptions;
+use crate::consume::Group;
 use crate::log::{Entry, LogPage, ReadError, ReadLimit};
-use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType};
+use async_nats::jetstream::stream::Info;
 use async_nats::jetstream::{self, Context};
-use async_nats::{HeaderMap, Message, StatusCode};
+use async_nats::{Message, StatusCode};
 use bytes::Bytes;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::{SHARDS, Shard, Slot, nats};
 use serde::Deserialize;
-use std::sync::{PoisonError, RwLock};
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
+use std::time::{Duration, Instant};
 
 /// How long the server may take for one question. Chosen: an election is not waited for, its asker tries again.
 const DEADLINE: Duration = Duration::from_secs(4);
 
+/// How old an answer may be that says what a group has acknowledged. Chosen: a tail longer by what comes in it.
+const SETTLED_FOR: Duration = Duration::from_millis(500);
+
 /// Messages of one batch get. Reliability page: 70,000 a second at this size.
 const BATCH: usize = 100;
+
+/// Entries that may be under way at once from all processes, nearly: so far may numbers be heard out of order.
+const UNDER_WAY: Seq = 5_000;
 
 /// The log's streams, read.
 pub(super) struct Streams {
     link: Link,
     context: Context,
     options: NatsOptions,
-    epochs: RwLock<Vec<Epoch>>,
+    lives: RwLock<Vec<Life>>,
+    /// Up to where groups have acknowledged everything, and when that was asked.
+    settled: Mutex<HashMap<(Group, Shard), (Seq, Instant)>>,
+}
+
+/// One stream as it was last looked at.
+#[derive(Debug, Clone)]
+struct Life {
+    epoch: Epoch,
+    /// Whether it has copies, so that only its leader knows the newest entry for certain.
+    copied: bool,
+    /// The highest number that it gave an entry, as far as this process heard.
+    highest: Seq,
+}
+
+impl Life {
+    fn of(info: &Info) -> Self {
+        Self {
+            epoch: epoch_of(info),
+            copied: info.config.num_replicas > 1,
+            highest: info.state.last_sequence,
+        }
+    }
 }
 
 /// An entry with the id under which it was appended.
@@ -39,12 +70,17 @@ impl Streams {
     /// Makes what is missing and checks what is there.
     pub(super) async fn open(link: Link, options: &NatsOptions) -> Result<Self, OpenError> {
         let context = jetstream::new(link.client.clone());
-        let mut epochs = Vec::new();
+        let mut lives = Vec::new();
         for shard in (0..SHARDS).map(Shard) {
-            let info = ensure(&context, options, shard).await?;
-            epochs.push(epoch_of(&info));
+            lives.push(Life::of(&checked(&context, options, shard).await?));
         }
-        Ok(Self { link, context, options: options.clone(), epochs: RwLock::new(epochs) })
+        Ok(Self {
+            link,
+            context,
+            options: options.clone(),
+            lives: RwLock::new(lives),
+            settled: Mutex::default(),
+        })
     }
 
     pub(super) fn context(&self) -> &Context {
@@ -52,22 +88,57 @@ impl Streams {
     }
 
     pub(super) fn epoch(&self, shard: Shard) -> Epoch {
-        let epochs = self.epochs.read().unwrap_or_else(PoisonError::into_inner);
-        epochs[usize::from(shard.0 % SHARDS)].clone()
+        self.lives()[usize::from(shard.0 % SHARDS)].epoch.clone()
+    }
+
+    fn lives(&self) -> RwLockReadGuard<'_, Vec<Life>> {
+        // A list of facts cannot be left half changed by a panic elsewhere.
+        self.lives.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the place of an entry that is new in its shard. Numbers of one life rise, give or take what was under
+    /// way at once: one that is far below the highest may be of another life, and the stream is looked at first.
+    pub(super) async fn place(&self, shard: Shard, seq: Seq) -> Position {
+        let at = usize::from(shard.0 % SHARDS);
+        let highest = self.lives()[at].highest;
+        if seq < highest / 2 || seq.saturating_add(UNDER_WAY) < highest {
+            // Rare, and large: an append stays small.
+            if let Err(error) = Box::pin(self.look_at(shard)).await {
+                tracing::warn!(%error, shard = shard.0, "a stream whose numbers fell back cannot be looked at");
+            }
+        } else if seq > highest {
+            let mut lives = self.lives.write().unwrap_or_else(PoisonError::into_inner);
+            lives[at].highest = seq.max(lives[at].highest);
+        }
+        Position { epoch: self.epoch(shard), seq }
     }
 
     /// Looks at every stream again, makes it again when it is gone; returns whether one lives another life.
     pub(super) async fn look(&self) -> Result<bool, OpenError> {
-        let mut changed = false;
+        let (mut changed, mut failed) = (false, None);
         for shard in (0..SHARDS).map(Shard) {
-            let epoch = epoch_of(&ensure(&self.context, &self.options, shard).await?);
-            if epoch != self.epoch(shard) {
-                tracing::error!(shard = shard.0, %epoch, "the log of a shard began anew");
-                self.epochs.write().unwrap_or_else(PoisonError::into_inner)[usize::from(shard.0)] = epoch;
-                changed = true;
+            match self.look_at(shard).await {
+                Ok(another_life) => changed |= another_life,
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(changed)
+        match failed {
+            Some(error) if !changed => Err(error),
+            _ => Ok(changed),
+        }
+    }
+
+    /// Looks at one stream; its configuration is left as it is.
+    pub(super) async fn look_at(&self, shard: Shard) -> Result<bool, OpenError> {
+        let life = Life::of(&there(&self.context, &wanted(&self.options, shard)).await?);
+        let mut lives = self.lives.write().unwrap_or_else(PoisonError::into_inner);
+        let known = &mut lives[usize::from(shard.0 % SHARDS)];
+        let another_life = life.epoch != known.epoch;
+        if another_life {
+            tracing::error!(shard = shard.0, epoch = %life.epoch, "the log of a shard began anew");
+        }
+        *known = life;
+        Ok(another_life)
     }
 
     /// Returns the newest entry's place, as the stream's leader knows it: a follower may be behind.
@@ -96,6 +167,31 @@ impl Streams {
         self.one_of_leader(Slot::of(channel).shard, &question).await
     }
 
+    /// Returns up to where a group has acknowledged everything; it only rises, so an answer that is a moment old is
+    /// merely too careful. A group without consumers has acknowledged nothing.
+    pub(super) async fn settled(&self, group: Group, shard: Shard) -> Result<Seq, ReadError> {
+        #[derive(Deserialize)]
+        struct Info {
+            ack_floor: Option<Floor>,
+        }
+        #[derive(Deserialize)]
+        struct Floor {
+            stream_seq: Seq,
+        }
+        let lock = || self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((seq, _)) = lock().get(&(group, shard)).filter(|(_, asked)| asked.elapsed() < SETTLED_FOR)
+        {
+            return Ok(*seq);
+        }
+        let subject = format!("$JS.API.CONSUMER.INFO.{}.{group}", nats::stream(shard));
+        let answer = self.link.ask(Outgoing::new(subject, Bytes::new()), DEADLINE).await.map_err(failed)?;
+        let info: Info = serde_json::from_slice(&answer.payload)
+            .map_err(|_| ReadError::Failed("a consumer's state cannot be read".to_owned()))?;
+        let seq = info.ack_floor.map_or(0, |floor| floor.stream_seq);
+        lock().insert((group, shard), (seq, Instant::now()));
+        Ok(seq)
+    }
+
     /// Asks the leader of a stream for one message. A single server is its own leader, and quicker by direct get.
     async fn one_of_leader(
         &self,
@@ -103,7 +199,7 @@ impl Streams {
         question: &serde_json::Value,
     ) -> Result<Option<Identified>, ReadError> {
         let stream = nats::stream(shard);
-        if self.options.replicas == 1 {
+        if !self.lives()[usize::from(shard.0 % SHARDS)].copied {
             let answer = self.ask(format!("$JS.API.DIRECT.GET.{stream}"), question).await?;
             return match answer.status {
                 Some(StatusCode::NOT_FOUND) => Ok(None),
@@ -117,8 +213,7 @@ impl Streams {
 
     async fn ask(&self, subject: String, question: &serde_json::Value) -> Result<Message, ReadError> {
         let payload = Bytes::from(question.to_string());
-        let message = Outgoing { subject, headers: HeaderMap::new(), payload };
-        self.link.ask(message, DEADLINE).await.map_err(failed)
+        self.link.ask(Outgoing::new(subject, payload), DEADLINE).await.map_err(failed)
     }
 
     pub(super) async fn read(
@@ -165,7 +260,7 @@ impl Streams {
         });
         let payload = Bytes::from(question.to_string());
         let subject = format!("$JS.API.DIRECT.GET.{stream}");
-        let message = Outgoing { subject, headers: HeaderMap::new(), payload };
+        let message = Outgoing::new(subject, payload);
         let collected = async {
             self.link.send(message, answers.subject()).await.map_err(failed)?;
             while let Some(answer) = answers.next().await {
@@ -288,77 +383,3 @@ fn stored(answer: &Message) -> Result<Option<Identified>, ReadError> {
 
 /// "No message found", from the JetStream API's own list.
 const NO_MESSAGE: u64 = 10_037;
-
-/// The configuration of a shard's stream.
-fn wanted(options: &NatsOptions, shard: Shard) -> Config {
-    Config {
-        name: nats::stream(shard),
-        description: Some("SafeShipper: the log of one shard".to_owned()),
-        subjects: vec![nats::log_pattern(shard)],
-        retention: RetentionPolicy::Limits,
-        storage: StorageType::File,
-        discard: DiscardPolicy::New,
-        max_bytes: options.max_bytes,
-        num_replicas: options.replicas,
-        duplicate_window: options.dedup_window,
-        allow_direct: true,
-        republish: Some(Republish {
-            source: nats::log_pattern(shard),
-            destination: nats::live_pattern(shard),
-            headers_only: false,
-        }),
-        ..Config::default()
-    }
-}
-
-/// Returns a stream's state; makes it when it is missing, and mends what may be changed on a living one.
-async fn ensure(context: &Context, options: &NatsOptions, shard: Shard) -> Result<Info, OpenError> {
-    let wanted = wanted(options, shard);
-    let name = wanted.name.clone();
-    let failed = |source: async_nats::Error| OpenError::Stream { name: name.clone(), source };
-    let info = match context.get_stream(&name).await {
-        Ok(stream) => stream.cached_info().clone(),
-        Err(error) if is_not_found(&error) => {
-            // Another process may be making the same one: then it is there, and as wanted.
-            let made = context.get_or_create_stream(wanted.clone()).await;
-            made.map_err(|error| failed(error.into()))?.cached_info().clone()
-        }
-        Err(error) => return Err(failed(error.into())),
-    };
-    let found = &info.config;
-    let fixed = [
-        ("retention", found.retention == wanted.retention),
-        ("storage", found.storage == wanted.storage),
-        ("max_age", found.max_age.is_zero()),
-        ("subjects", found.subjects == wanted.subjects),
-        ("max_messages_per_subject", found.max_messages_per_subject <= 0),
-    ];
-    if let Some((what, _)) = fixed.iter().find(|(_, holds)| !holds) {
-        return Err(OpenError::Foreign { name: name.clone(), what });
-    }
-    let same = found.republish == wanted.republish
-        && found.allow_direct
-        && found.discard == wanted.discard
-        && found.num_replicas == wanted.num_replicas
-        && found.duplicate_window == wanted.duplicate_window
-        && found.max_bytes == wanted.max_bytes;
-    if same {
-        return Ok(info);
-    }
-    tracing::warn!(stream = name, "the configuration of a stream is brought up to date");
-    context.update_stream(wanted).await.map_err(|error| failed(error.into()))
-}
-
-fn is_not_found(error: &jetstream::context::GetStreamError) -> bool {
-    use jetstream::context::GetStreamErrorKind::JetStream;
-    matches!(error.kind(), JetStream(error) if error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND)
-}
-
-/// The life of a stream: when it was made, by the server's clock, and what divides it.
-fn epoch_of(info: &Info) -> Epoch {
-    let made = info.created.unix_timestamp_nanos();
-    let text = format!("{} {made} {SHARDS}", info.config.name);
-    let digest = protocol::subjects::dedup_key([&text, "", ""]);
-    let ms = u64::try_from(made / 1_000_000).unwrap_or_default();
-    Epoch::new(ms, u32::try_from(digest & u128::from(u32::MAX)).unwrap_or_default())
-}

@@ -1,8 +1,8 @@
 //! What only a broker across a network has to stand: servers that die, are too old, or hold something else.
 
 use crate::nats::Nats;
-use crate::world::{World, append, channel, entry, in_time, seqs, texts, whole};
-use broker::{Appended, Broker, LiveEvent, NatsOpenError, NatsOptions};
+use crate::world::{DEADLINE, World, append, channel, entry, in_time, seqs, text, texts, whole};
+use broker::{Appended, Broker, Group, LiveEvent, NatsOpenError, NatsOptions};
 use protocol::subjects::{Slot, dedup_key, nats as names};
 use runtime::admin::Readiness;
 use runtime::config::Secret;
@@ -13,6 +13,11 @@ use std::process::Command;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+
+const GROUP: Group = match Group::new("persistence") {
+    Some(group) => group,
+    None => panic!("a group's name is lower case"),
+};
 
 /// Writes `each` entries one after the other, each as often as it takes; returns where they are.
 async fn write(broker: Broker, writer: usize, each: usize) -> Vec<(u64, String)> {
@@ -99,6 +104,9 @@ async fn a_stream_that_was_made_anew_is_another_life() {
     let shard = Slot::of(&general).shard;
     let before = append(&broker, &general, "before").await;
     let (_control, mut subscriber) = broker.subscriber().await.unwrap();
+    let mut consumer = broker.consume(GROUP).await.unwrap();
+    let consumed = in_time("an entry", consumer.fetch(10, DEADLINE)).await.unwrap();
+    assert_eq!((consumed.len(), &consumed[0].epoch), (1, &before.epoch));
     let client = async_nats::connect(world.url()).await.unwrap();
     async_nats::jetstream::new(client).delete_stream(names::stream(shard)).await.unwrap();
     assert_eq!(in_time("the doubt", subscriber.next()).await, Some(LiveEvent::Lost));
@@ -106,6 +114,47 @@ async fn a_stream_that_was_made_anew_is_another_life() {
     let after = append(&broker, &general, "after").await;
     assert_eq!(after.epoch, broker.epoch(shard));
     assert_eq!(texts(&whole(&broker, &general).await), ["after"]);
+    // The group's consumer went with its stream; its members make it again.
+    let again = async {
+        loop {
+            let consumed = consumer.fetch(10, Duration::from_millis(500)).await.unwrap_or_default();
+            if !consumed.is_empty() {
+                break consumed;
+            }
+        }
+    };
+    let again = in_time("an entry of the new life", again).await;
+    assert_eq!((text(&again[0].entry.envelope), &again[0].epoch), ("after".to_owned(), &after.epoch));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_group_has_settled_ends_before_the_first_entry_that_is_out() {
+    let world = Nats::new();
+    let broker = world.open().await;
+    let general = channel("general");
+    let shard = Slot::of(&general).shard;
+    let mut places = Vec::new();
+    for n in 0..4 {
+        places.push(append(&broker, &general, &n.to_string()).await.seq);
+    }
+    let mut consumer = broker.consume(GROUP).await.unwrap();
+    let taken = in_time("entries", consumer.fetch(10, DEADLINE)).await.unwrap();
+    let ids: Vec<_> = taken.iter().map(|delivery| delivery.id).collect();
+    // The second one is still with its member.
+    consumer.ack(&[ids[0], ids[2], ids[3]]).await;
+    let settled = async {
+        while broker.settled(GROUP, shard).await.unwrap() != Some(places[0]) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    in_time("what is settled", settled).await;
+    consumer.ack(&ids[1..2]).await;
+    let settled = async {
+        while broker.settled(GROUP, shard).await.unwrap() != Some(places[3]) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    in_time("what is settled", settled).await;
 }
 
 #[tokio::test]
