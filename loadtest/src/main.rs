@@ -95,6 +95,7 @@ mod tests {
             "rooms --rate 0",
             "sends --senders 0",
             "sends --seconds 0",
+            "idle --rooms 0",
             "idle --from 0",
             "idle --to 0",
             "idle --steps 1",

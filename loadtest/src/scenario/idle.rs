@@ -16,6 +16,9 @@ const SCENARIO: &str = "idle";
 pub(crate) struct Options {
     #[command(flatten)]
     common: Common,
+    /// Rooms that the users were seeded in: the members of each are spread over the gateways
+    #[arg(long, default_value_t = 1_500, value_parser = positive())]
+    rooms: usize,
     /// Connections at the first look
     #[arg(long, default_value_t = 2_000, value_parser = positive())]
     from: usize,
@@ -64,7 +67,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Verdict> {
     if common.server_pids.is_empty() || options.to <= options.from {
         bail!("idle needs --server-pid, and --to above --from");
     }
-    let mut engine = Engine::new(common, options.to, 1)?;
+    let mut engine = Engine::new(common, options.to, options.rooms)?;
     let mut waiting = Waiting::default();
     let mut looks = Vec::new();
     let mut there = 0;

@@ -1,8 +1,10 @@
 """Starts the real system once in each mode for all tests that do not stop it."""
 
 import asyncio
+import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -21,6 +23,8 @@ FLEET = ROOT / "deploy" / "tools" / "fleet.py"
 SECRET = "a-test-key-that-is-long-enough-for-hs256"
 START_SECONDS = 30
 DEADLINE = 10
+# What each process may open: some systems allow no 20,000.
+DESCRIPTORS = 19_000
 
 
 class Server:
@@ -128,6 +132,21 @@ class Fleet:
 
     chat = Server.chat
     get = Server.get
+
+
+@contextlib.contextmanager
+def running_fleet(data, **settings):
+    """A fleet of the test's own, which may have as many sockets as a process may open; it must stop cleanly."""
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(DESCRIPTORS, limit[1]), limit[1]))
+    fleet = Fleet(data, **settings)
+    try:
+        fleet.start()
+        yield fleet
+    finally:
+        stopped = fleet.stop()
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+    assert stopped == 0, (data / "fleet.log").read_text()
 
 
 def is_ready(admin):

@@ -5,12 +5,11 @@ OUTAGE_CLIENTS says how many clients there are (300; the target is set for 5,000
 
 import json
 import os
-import resource
 import signal
 import subprocess
 
 import pytest
-from conftest import LOADTEST, SECRET, Fleet, wait_until
+from conftest import LOADTEST, SECRET, running_fleet, wait_until
 from test_loadtest import faulty_process, seeded
 
 CLIENTS = int(os.environ.get("OUTAGE_CLIENTS", "300"))
@@ -74,16 +73,8 @@ class Outage:
 
 @pytest.fixture
 def fleet(tmp_path):
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # Each side of a connection is a descriptor; a process may have fewer than 20,000.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(19_000, limit[1]), limit[1]))
-    fleet = Fleet(tmp_path, SAFESHIPPER__GATEWAY__DRAIN_WINDOW_MS=str(DRAIN_WINDOW_MS))
-    try:
-        fleet.start()
+    with running_fleet(tmp_path, SAFESHIPPER__GATEWAY__DRAIN_WINDOW_MS=str(DRAIN_WINDOW_MS)) as fleet:
         yield fleet
-    finally:
-        assert fleet.stop() == 0, (tmp_path / "fleet.log").read_text()
-        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
 
 
 def test_a_gateway_that_is_killed_and_one_that_is_drained_lose_nothing(fleet, tmp_path):
