@@ -17,6 +17,7 @@ then the rest. Exit codes: 0 stopped as asked, 1 something did not start or stop
 """
 
 import argparse
+import fcntl
 import json
 import os
 import random
@@ -186,7 +187,7 @@ class Fleet:
         for member in self.members:
             member.start()
             until = time.monotonic() + START
-            while not member.ready():
+            while member.is_gone() or not member.ready():
                 if self.stopping:
                     return True
                 if member.is_gone() or time.monotonic() > until:
@@ -238,12 +239,27 @@ def parse():
 
 
 def main():
-    fleet = Fleet(parse())
+    options = parse()
+    options.data.mkdir(parents=True, exist_ok=True)
+    # Two servers on one folder would both believe that it is theirs.
+    lock = open(options.data / "lock", "w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        print(f"a fleet runs on {options.data} already", file=sys.stderr)
+        return 1
+    if options.balancer and listens(options.balancer):
+        print(f"port {options.balancer} is taken", file=sys.stderr)
+        return 1
+    (options.data / "hold").unlink(missing_ok=True)
+    fleet = Fleet(options)
 
     def asked(_signal, _frame):
         fleet.stopping = True
 
     signal.signal(signal.SIGTERM, asked)
+    # A terminal that is closed takes everything with it, as ^C does.
+    signal.signal(signal.SIGHUP, asked)
     signal.signal(signal.SIGINT, asked)
     started = fleet.start()
     if started and not fleet.stopping:
