@@ -17,4 +17,5 @@ mod start;
 mod tail;
 
 pub use config::{Config, Role};
-pub use start::{CaughtUpError, PERSISTENCE, StartError, caught_up, start};
+pub use persistence::PERSISTENCE;
+pub use start::{CaughtUpError, StartError, caught_up, start};

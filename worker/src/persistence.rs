@@ -1,11 +1,17 @@
 //! The log's events become rows of the store.
 
 use crate::consumer::{Handler, HandlerError};
-use broker::Delivery;
+use broker::{Delivery, Group};
 use protocol::envelope::Envelope;
 use protocol::ids::Position;
 use protocol::subjects::Shard;
 use store::{Event, Store};
+
+/// The group that writes the store.
+pub const PERSISTENCE: Group = match Group::new("persistence") {
+    Some(group) => group,
+    None => panic!("a group's name is lower case"),
+};
 
 pub(crate) struct Persistence {
     store: Store,

@@ -1,19 +1,14 @@
 //! How a worker starts its roles, each as tracked tasks that end with the shutdown.
 
 use crate::config::{Config, Role};
+use crate::persistence::PERSISTENCE;
 use crate::{commands, consumer, directory, history, persistence, serving};
-use broker::{Broker, ConsumeError, Group, ServeError};
+use broker::{Broker, ConsumeError, ServeError};
 use protocol::subjects::{RequestSubject, SHARDS, Shard};
 use runtime::shutdown::{Shutdown, Stage};
 use std::future::Future;
 use std::time::Duration;
 use store::Store;
-
-/// The group that writes the store.
-pub const PERSISTENCE: Group = match Group::new("persistence") {
-    Some(group) => group,
-    None => panic!("a group's name is lower case"),
-};
 
 /// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]

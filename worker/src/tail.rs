@@ -1,7 +1,7 @@
 //! What the log has of a channel and the store may not have yet.
 
+use crate::persistence::PERSISTENCE;
 use crate::serving::unavailable;
-use crate::start::PERSISTENCE;
 use broker::{Broker, ReadLimit};
 use protocol::codes::ErrorCode;
 use protocol::envelope::{Envelope, Fact};
