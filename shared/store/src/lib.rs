@@ -5,10 +5,11 @@
 #![warn(missing_docs)]
 
 mod config;
+mod dead_letters;
 mod sqlite;
 
 pub use config::Config;
-
+pub use dead_letters::{DeadLetter, InvalidLetterId, LetterId};
 pub use sqlite::{OpenError, Sqlite};
 
 use protocol::claims::Profile;
@@ -16,6 +17,7 @@ use protocol::envelope::{Envelope, Role};
 use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, Seq, UserId};
 use protocol::requests::{HistoryAnswer, HistoryRequest, SessionAnswer};
 use protocol::subjects::Shard;
+use rusqlite::ErrorCode;
 
 /// A logged event and its place.
 #[derive(Debug, Clone)]
@@ -66,7 +68,19 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call may work later.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy | Self::Database(_))
+        matches!(self, Self::Busy | Self::Database(_)) && !self.is_refusal()
+    }
+
+    /// Whether what was to be written is at fault: it will fail again, and something else would have worked.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Corrupt(_) | Self::Database(rusqlite::Error::ToSqlConversionFailure(_)) => true,
+            Self::Database(error) => matches!(
+                error.sqlite_error_code(),
+                Some(ErrorCode::ConstraintViolation | ErrorCode::TypeMismatch | ErrorCode::TooBig)
+            ),
+            Self::Busy | Self::Closed => false,
+        }
     }
 }
 
@@ -171,6 +185,42 @@ impl Store {
         id: &ClientMsgId,
     ) -> Result<Option<Sent>, StoreError> {
         each_adapter!(self, adapter => adapter.sent(channel.clone(), sender.clone(), id.clone()).await)
+    }
+
+    /// Keeps an entry that a role gave up; a second time replaces what is said of it.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be written.
+    pub async fn put_aside(&self, letter: DeadLetter) -> Result<(), StoreError> {
+        each_adapter!(self, adapter => adapter.put_aside(letter).await)
+    }
+
+    /// Returns a dead letter; `None` when there is none of this id.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn dead_letter(&self, id: &LetterId) -> Result<Option<DeadLetter>, StoreError> {
+        each_adapter!(self, adapter => adapter.dead_letter(id.clone()).await)
+    }
+
+    /// Returns up to `limit` dead letters behind one, by role, channel and place; from the first one on for `None`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn dead_letters(
+        &self,
+        after: Option<&LetterId>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        each_adapter!(self, adapter => adapter.dead_letters(after.cloned(), limit).await)
+    }
+
+    /// Removes a dead letter, if there is one of this id. What was applied before it is durable no later.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be written.
+    pub async fn remove_dead_letter(&self, id: &LetterId) -> Result<(), StoreError> {
+        each_adapter!(self, adapter => adapter.remove_dead_letter(id.clone()).await)
     }
 
     /// Finishes what was asked and closes.

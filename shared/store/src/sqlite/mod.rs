@@ -4,10 +4,11 @@
 //! down to the last one that was made durable; the log still has what they held.
 
 mod ask;
+mod dead_letters;
 mod history;
 mod write;
 
-use crate::{Event, Sent, StoreError, StoredMessage};
+use crate::{DeadLetter, Event, LetterId, Sent, StoreError, StoredMessage};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use protocol::claims::Profile;
 use protocol::envelope::Role;
@@ -34,6 +35,7 @@ const BUSY: Duration = Duration::from_secs(5);
 const MIGRATIONS: &[&str] = &[
     include_str!("../../schema/0001_events_and_projections.sql"),
     include_str!("../../schema/0002_reached.sql"),
+    include_str!("../../schema/0003_dead_letters.sql"),
 ];
 
 /// Why a store cannot be opened.
@@ -191,6 +193,26 @@ impl Sqlite {
         id: ClientMsgId,
     ) -> Result<Option<Sent>, StoreError> {
         self.ask(move |connection| ask::sent(connection, &channel, &sender, &id)).await
+    }
+
+    pub(crate) async fn put_aside(&self, letter: DeadLetter) -> Result<(), StoreError> {
+        self.write(move |connection| dead_letters::put_aside(connection, &letter)).await
+    }
+
+    pub(crate) async fn dead_letter(&self, id: LetterId) -> Result<Option<DeadLetter>, StoreError> {
+        self.ask(move |connection| dead_letters::one(connection, &id)).await
+    }
+
+    pub(crate) async fn dead_letters(
+        &self,
+        after: Option<LetterId>,
+        limit: u32,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        self.ask(move |connection| dead_letters::page(connection, after.as_ref(), limit)).await
+    }
+
+    pub(crate) async fn remove_dead_letter(&self, id: LetterId) -> Result<(), StoreError> {
+        self.write(move |connection| dead_letters::remove(connection, &id)).await
     }
 
     pub(crate) async fn close(&self) {

@@ -1,6 +1,7 @@
 //! What every adapter must do. An adapter joins by a [`world::World`] of its own; the behaviours do not change.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by failing")]
 
+mod dead_letters;
 mod events;
 mod facts;
 mod history;
@@ -30,6 +31,12 @@ contract! {
         a_large_batch_is_written,
         how_far_the_log_is_here_for_good_is_remembered,
         a_closed_store_says_so,
+    }
+    dead_letters {
+        what_was_put_aside_is_shown_until_it_is_removed,
+        an_entry_is_put_aside_once_by_each_role,
+        dead_letters_are_listed_in_pages,
+        a_dead_letter_is_no_event,
     }
     history {
         pages_go_back_from_the_newest,
