@@ -1,17 +1,23 @@
 //! The one loop over the log: fetch a batch, handle it, try again what failed; acknowledge what is durable.
 //!
 //! Handling and making durable are two steps, because the second costs a sync of the disk: it is taken for many
-//! batches at once. Architecture Invariant: an entry is acknowledged only after what it led to is durable, so that
-//! whatever a power cut takes back comes again.
+//! batches at once. Architecture Invariants: an entry is acknowledged only after what it led to is durable, so that
+//! whatever a power cut takes back comes again. What fails for the moment is tried for ever; an entry that fails for
+//! itself becomes a dead letter, and nothing behind it waits.
 
+use crate::handler::{Handler, HandlerError, Item};
 use broker::{ConsumeError, Consumer, Delivery, DeliveryId};
 use protocol::ids::{Epoch, Position, Seq};
-use protocol::subjects::{Shard, Slot};
+use protocol::subjects::Shard;
+use protocol::time::Timestamp;
 use runtime::backoff::{Backoff, random};
+use runtime::clock::now_unix_ms;
 use runtime::shutdown::{Shutdown, Stage};
 use std::collections::HashMap;
 use std::future::Future;
+use std::slice;
 use std::time::Duration;
+use store::{DeadLetter, LetterId, Store};
 use tokio::time::Instant;
 
 /// Entries of one batch. Performance page: half the cost an event of batches of 50.
@@ -27,6 +33,10 @@ const FETCH_WAIT: Duration = Duration::from_secs(1);
 /// Tries of a batch start at this bound of delay and end at the next.
 const RETRY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(5));
 
+/// How often a batch is refused before its entries are handled one by one. Chosen: once more, should the first
+/// refusal have been a passing one after all.
+const REFUSALS_MAX: u32 = 2;
+
 /// Entries that are handled but not acknowledged. At most as many as any broker lets one group have out
 /// (reliability page: about 1,000), or it would stop delivering.
 const HANDLED_MAX: usize = 1_000;
@@ -35,101 +45,156 @@ const HANDLED_MAX: usize = 1_000;
 /// each two seconds costs nothing, and the broker waits 30 s before it delivers again.
 const HANDLED_FOR: Duration = Duration::from_secs(2);
 
-/// Something that is done with each entry of the log. Idempotent: an entry may come again.
-pub(crate) trait Handler: Send + Sync + 'static {
-    /// The handler's name, as a metric's label.
-    const ROLE: &'static str;
-
-    /// Handles a batch, all or nothing.
-    fn handle(&self, batch: &[Delivery]) -> impl Future<Output = Result<(), HandlerError>> + Send;
-
-    /// Makes durable whatever was handled; it reaches so far in these shards' logs.
-    fn make_durable(
-        &self,
-        reached: &[(Shard, Position)],
-    ) -> impl Future<Output = Result<(), HandlerError>> + Send;
+/// What one role does with the log.
+pub(crate) struct Work<H> {
+    pub(crate) handler: H,
+    /// Where its dead letters go.
+    pub(crate) store: Store,
+    pub(crate) shutdown: Shutdown,
 }
 
-/// A step that failed; it is tried again.
-#[derive(Debug, thiserror::Error)]
-#[error("batch was not handled")]
-pub(crate) struct HandlerError(#[from] pub(crate) store::StoreError);
+/// The process stops; what is not done yet comes again.
+struct Stopped;
 
 /// Runs until the workers' stage of the shutdown, or until the broker ends.
-pub(crate) async fn run<H: Handler>(mut consumer: Consumer, handler: H, shutdown: Shutdown) {
+pub(crate) async fn run<H: Handler>(mut consumer: Consumer, work: Work<H>) {
     let mut handled = Handled::default();
-    consume(&mut consumer, &handler, &mut handled, &shutdown).await;
+    let Stopped = work.consume(&mut consumer, &mut handled).await;
     if handled.ids.is_empty() {
         return;
     }
-    match handler.make_durable(&handled.reached()).await {
+    match work.handler.make_durable(&handled.reached()).await {
         Ok(()) => consumer.ack(&handled.ids).await,
-        Err(error) => tracing::warn!(error = %error.0, role = H::ROLE, "the last entries will come again"),
+        Err(error) => tracing::warn!(%error, role = H::ROLE, "the last entries will come again"),
     }
 }
 
-async fn consume<H: Handler>(
-    consumer: &mut Consumer,
-    handler: &H,
-    handled: &mut Handled,
-    shutdown: &Shutdown,
-) {
-    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-    while shutdown.stage() < Stage::Finishing {
+impl<H: Handler> Work<H> {
+    async fn consume(&self, consumer: &mut Consumer, handled: &mut Handled) -> Stopped {
+        let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+        loop {
+            let pause = match self.turn(consumer, handled).await {
+                Ok(Ok(count)) => {
+                    backoff.reset();
+                    (0 < count && count < BATCH_MAX).then_some(PACE)
+                }
+                Ok(Err(ConsumeError::Closed)) | Err(Stopped) => return Stopped,
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, role = H::ROLE, "nothing can be consumed now");
+                    Some(backoff.next(random()))
+                }
+            };
+            if self.acknowledge(consumer, handled).await.is_err() {
+                return Stopped;
+            }
+            if let Some(pause) = pause
+                && self.sleep(pause).await.is_err()
+            {
+                return Stopped;
+            }
+        }
+    }
+
+    /// Takes a batch and handles it; returns how many entries it had.
+    async fn turn(
+        &self,
+        consumer: &mut Consumer,
+        handled: &mut Handled,
+    ) -> Result<Result<usize, ConsumeError>, Stopped> {
         // What a dropped fetch took comes again, as whatever is not acknowledged.
         let fetched = tokio::select! {
+            biased;
+            () = self.shutdown.reached(Stage::Finishing) => return Err(Stopped),
             fetched = consumer.fetch(BATCH_MAX, FETCH_WAIT.min(handled.time_left())) => fetched,
-            () = shutdown.reached(Stage::Finishing) => return,
         };
-        let pause = match fetched {
-            Ok(batch) if batch.is_empty() => None,
-            Ok(batch) => {
-                if !until_it_works(H::ROLE, || handler.handle(&batch), shutdown).await {
-                    return;
-                }
-                handled.add(&batch);
-                backoff.reset();
-                (batch.len() < BATCH_MAX).then_some(PACE)
-            }
-            Err(ConsumeError::Closed) => return,
-            Err(error) => {
-                tracing::warn!(%error, role = H::ROLE, "nothing can be consumed now");
-                Some(backoff.next(random()))
-            }
+        let batch = match fetched {
+            Ok(batch) => batch,
+            Err(error) => return Ok(Err(error)),
         };
+        let split = |Delivery { id, epoch, entry, .. }| (id, Item { epoch, entry });
+        let (ids, items): (Vec<_>, Vec<_>) = batch.into_iter().map(split).unzip();
+        if !items.is_empty() {
+            self.handle(&items).await?;
+            handled.add(ids, &items);
+        }
+        Ok(Ok(items.len()))
+    }
+
+    /// Handles a batch; what is refused in it is put aside.
+    async fn handle(&self, items: &[Item]) -> Result<(), Stopped> {
+        let Err(_refused) = self.attempt(REFUSALS_MAX, || self.handler.handle(items)).await? else {
+            return Ok(());
+        };
+        for item in items {
+            if let Err(error) = self.attempt(1, || self.handler.handle(slice::from_ref(item))).await? {
+                self.put_aside(item, &error).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn put_aside(&self, item: &Item, error: &HandlerError) -> Result<(), Stopped> {
+        let (channel, seq, reason) = (&item.entry.channel, item.entry.seq, error.reason());
+        let role = H::ROLE;
+        tracing::error!(reason, role, %channel, seq, "an entry of the log is put aside as a dead letter");
+        let letter = DeadLetter {
+            id: LetterId { role: role.to_owned(), channel: channel.clone(), position: item.position() },
+            reason,
+            attempts: REFUSALS_MAX + 1,
+            at: Timestamp::from_unix_ms(now_unix_ms()),
+            envelope: item.entry.envelope.clone(),
+        };
+        let put = || async { Ok(self.store.put_aside(letter.clone()).await?) };
+        self.until_it_works(put).await?;
+        metrics::counter!(crate::metrics::DEAD_LETTERS, "role" => role).increment(1);
+        Ok(())
+    }
+
+    /// Makes durable and acknowledges what was handled, when it is due.
+    async fn acknowledge(&self, consumer: &mut Consumer, handled: &mut Handled) -> Result<(), Stopped> {
         if handled.is_due() {
             let reached = handled.reached();
-            if !until_it_works(H::ROLE, || handler.make_durable(&reached), shutdown).await {
-                return;
-            }
+            self.until_it_works(|| self.handler.make_durable(&reached)).await?;
             consumer.ack(&std::mem::take(handled).ids).await;
         }
-        if let Some(pause) = pause {
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = shutdown.reached(Stage::Finishing) => return,
+        Ok(())
+    }
+
+    /// Tries a step until it works, whatever the reason that it does not.
+    async fn until_it_works<F>(&self, step: impl Fn() -> F) -> Result<(), Stopped>
+    where
+        F: Future<Output = Result<(), HandlerError>>,
+    {
+        while self.attempt(u32::MAX, &step).await?.is_err() {}
+        Ok(())
+    }
+
+    /// Tries a step until it works, or was refused so often.
+    async fn attempt<F>(
+        &self,
+        refusals_max: u32,
+        step: impl Fn() -> F,
+    ) -> Result<Result<(), HandlerError>, Stopped>
+    where
+        F: Future<Output = Result<(), HandlerError>>,
+    {
+        let (mut backoff, mut refusals) = (Backoff::new(RETRY.0, RETRY.1), 0);
+        loop {
+            let Err(error) = step().await else { return Ok(Ok(())) };
+            refusals += u32::from(error.is_refusal());
+            if refusals >= refusals_max {
+                return Ok(Err(error));
             }
+            metrics::counter!(crate::metrics::RETRIED, "role" => H::ROLE).increment(1);
+            tracing::warn!(reason = error.reason(), role = H::ROLE, "a batch is tried again");
+            self.sleep(backoff.next(random())).await?;
         }
     }
-}
 
-/// Tries a step until it works; returns whether it did before the process stops.
-async fn until_it_works<F>(role: &'static str, step: impl Fn() -> F, shutdown: &Shutdown) -> bool
-where
-    F: Future<Output = Result<(), HandlerError>>,
-{
-    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-    loop {
-        match step().await {
-            Ok(()) => return true,
-            Err(error) => {
-                metrics::counter!(crate::metrics::RETRIED, "role" => role).increment(1);
-                tracing::warn!(error = %error.0, role, "a batch is tried again");
-            }
-        }
+    async fn sleep(&self, pause: Duration) -> Result<(), Stopped> {
         tokio::select! {
-            () = tokio::time::sleep(backoff.next(random())) => {}
-            () = shutdown.reached(Stage::Finishing) => return false,
+            () = tokio::time::sleep(pause) => Ok(()),
+            () = self.shutdown.reached(Stage::Finishing) => Err(Stopped),
         }
     }
 }
@@ -145,13 +210,12 @@ struct Handled {
 }
 
 impl Handled {
-    fn add(&mut self, batch: &[Delivery]) {
+    fn add(&mut self, ids: Vec<DeliveryId>, items: &[Item]) {
         self.since.get_or_insert_with(Instant::now);
-        for delivery in batch {
-            self.ids.push(delivery.id);
-            let shard = Slot::of(&delivery.entry.channel).shard;
-            let reached = self.reached.entry((shard, delivery.epoch.clone())).or_default();
-            *reached = delivery.entry.seq.max(*reached);
+        self.ids.extend(ids);
+        for item in items {
+            let reached = self.reached.entry((item.shard(), item.epoch.clone())).or_default();
+            *reached = item.entry.seq.max(*reached);
         }
     }
 

@@ -10,10 +10,11 @@ use runtime::process::{Process, refuse};
 use runtime::shutdown::Shutdown;
 use runtime::stop;
 use runtime::telemetry::{self, Format};
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 use store::{Sqlite, Store};
-use worker::seed;
+use worker::{dead_letters, seed};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -43,6 +44,9 @@ struct Cli {
 enum Command {
     /// Makes users and rooms for load tests; other workers may run meanwhile
     Seed(seed::Plan),
+    /// Entries of the log that could not be stored; workers may run meanwhile
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Order),
 }
 
 fn main() -> ExitCode {
@@ -54,6 +58,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => run(config),
         Some(Command::Seed(plan)) => make(config, &plan),
+        Some(Command::DeadLetters(order)) => operate(&config, &order),
     };
     match done {
         Ok(code) => code,
@@ -136,15 +141,34 @@ async fn make(config: Config, plan: &seed::Plan) -> anyhow::Result<ExitCode> {
     Ok(if shutdown.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Shows dead letters or has them handled again: the store is all that this needs.
+#[tokio::main]
+async fn operate(config: &Config, order: &dead_letters::Order) -> anyhow::Result<ExitCode> {
+    telemetry::init(&config.settings.log, Format::Plain)?;
+    let store = open_store(&config.store, &Shutdown::new())?;
+    let failed = dead_letters::carry_out(order, &store, &mut say).await?;
+    store.close().await;
+    Ok(if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn say(line: String) {
+    // Whoever read this may have seen enough.
+    let _closed = writeln!(io::stdout(), "{line}");
+}
+
 async fn open(
     nats: NatsOptions,
     store: &store::Config,
     shutdown: &Shutdown,
 ) -> anyhow::Result<(Broker, Store)> {
     let broker = Nats::connect(nats, shutdown).await.context("cannot use NATS (NATS_URL)")?;
-    let store = Sqlite::open(&store.file, shutdown)
+    Ok((Broker::Nats(broker), open_store(store, shutdown)?))
+}
+
+fn open_store(store: &store::Config, shutdown: &Shutdown) -> anyhow::Result<Store> {
+    let opened = Sqlite::open(&store.file, shutdown)
         .with_context(|| format!("cannot open the store {}", store.file.display()))?;
-    Ok((Broker::Nats(broker), Store::Sqlite(store)))
+    Ok(Store::Sqlite(opened))
 }
 
 fn closings<'a>(broker: &'a Broker, store: &'a Store) -> Vec<stop::Closing<'a>> {

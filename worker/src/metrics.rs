@@ -4,8 +4,8 @@
 pub(crate) const PERSISTED: &str = "worker_persisted_total";
 /// Batches that failed and were tried again, by role.
 pub(crate) const RETRIED: &str = "worker_batches_retried_total";
-/// Entries that cannot be read and were skipped.
-pub(crate) const SKIPPED: &str = "worker_entries_skipped_total";
+/// Entries that could not be handled and were put aside, by role.
+pub(crate) const DEAD_LETTERS: &str = "worker_dead_letters_total";
 /// Requests answered, by role.
 pub(crate) const ANSWERED: &str = "worker_requests_answered_total";
 /// Requests not worked on because their asker had given up, by role.

@@ -1,7 +1,7 @@
 //! The log's events become rows of the store.
 
-use crate::consumer::{Handler, HandlerError};
-use broker::{Delivery, Group};
+use crate::handler::{Handler, HandlerError, Item};
+use broker::Group;
 use protocol::envelope::Envelope;
 use protocol::ids::Position;
 use protocol::subjects::Shard;
@@ -26,11 +26,10 @@ impl Persistence {
 impl Handler for Persistence {
     const ROLE: &'static str = "persistence";
 
-    async fn handle(&self, batch: &[Delivery]) -> Result<(), HandlerError> {
-        let events: Vec<Event> = batch.iter().filter_map(event).collect();
-        let count = events.len() as u64;
+    async fn handle(&self, batch: &[Item]) -> Result<(), HandlerError> {
+        let events = batch.iter().map(event).collect::<Result<Vec<_>, _>>()?;
         self.store.apply(events).await?;
-        metrics::counter!(crate::metrics::PERSISTED).increment(count);
+        metrics::counter!(crate::metrics::PERSISTED).increment(batch.len() as u64);
         Ok(())
     }
 
@@ -39,22 +38,12 @@ impl Handler for Persistence {
     }
 }
 
-/// Reads a delivery. What no release can read must not stop everything behind it; the log keeps it.
-fn event(delivery: &Delivery) -> Option<Event> {
-    let readable = Envelope::decode(&delivery.entry.envelope).and_then(|envelope| {
-        envelope.fact()?;
-        Ok(envelope)
-    });
-    match readable {
-        Ok(envelope) => {
-            let position = Position { epoch: delivery.epoch.clone(), seq: delivery.entry.seq };
-            Some(Event { position, envelope })
-        }
-        Err(error) => {
-            metrics::counter!(crate::metrics::SKIPPED).increment(1);
-            let (channel, seq) = (&delivery.entry.channel, delivery.entry.seq);
-            tracing::error!(%error, %channel, seq, "an entry of the log cannot be read; it is skipped");
-            None
-        }
+/// Reads an entry, and all of it: what cannot be shown to anybody is not stored.
+fn event(item: &Item) -> Result<Event, HandlerError> {
+    let envelope = Envelope::decode(&item.entry.envelope)?;
+    envelope.fact()?;
+    if envelope.channel_id != item.entry.channel {
+        return Err(HandlerError::Misplaced);
     }
+    Ok(Event { position: item.position(), envelope })
 }

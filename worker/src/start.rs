@@ -1,14 +1,16 @@
 //! How a worker starts its roles, each as tracked tasks that end with the shutdown.
 
 use crate::config::{Config, Role};
+use crate::handler::Handler;
 use crate::persistence::PERSISTENCE;
 use crate::{commands, consumer, directory, history, persistence, serving};
 use broker::{Broker, ConsumeError, ServeError};
+use protocol::ids::ChannelId;
 use protocol::subjects::{RequestSubject, SHARDS, Shard};
 use runtime::shutdown::{Shutdown, Stage};
 use std::future::Future;
 use std::time::Duration;
-use store::Store;
+use store::{LetterId, Store};
 
 /// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -68,7 +70,8 @@ pub async fn start(
 async fn start_persistence(broker: &Broker, store: &Store, shutdown: &Shutdown) -> Result<(), StartError> {
     let consumer = broker.consume(PERSISTENCE).await?;
     let handler = persistence::Persistence::new(store.clone());
-    spawn(shutdown, "worker-persistence", consumer::run(consumer, handler, shutdown.clone()));
+    let work = consumer::Work { handler, store: store.clone(), shutdown: shutdown.clone() };
+    spawn(shutdown, "worker-persistence", consumer::run(consumer, work));
     Ok(())
 }
 
@@ -84,20 +87,24 @@ fn spawn(shutdown: &Shutdown, name: &'static str, role: impl Future<Output = ()>
     });
 }
 
-/// Waits until the store has everything that a channel's log had when this was called.
+/// Waits until the store has everything that a channel's log had when this was called, or put it aside.
 ///
 /// # Errors
 /// What could not be asked, or that the deadline passed.
 pub async fn caught_up(
     broker: &Broker,
     store: &Store,
-    channel: &protocol::ids::ChannelId,
+    channel: &ChannelId,
     deadline: Duration,
 ) -> Result<(), CaughtUpError> {
     let head = broker.head(channel).await?;
+    let role = persistence::Persistence::ROLE.to_owned();
+    let letter = LetterId { role, channel: channel.clone(), position: head.clone() };
     let stored = async {
         loop {
-            if store.head(channel).await?.is_some_and(|at| at.epoch == head.epoch && at.seq >= head.seq) {
+            if store.head(channel).await?.is_some_and(|at| at.epoch == head.epoch && at.seq >= head.seq)
+                || store.dead_letter(&letter).await?.is_some()
+            {
                 return Ok(());
             }
             tokio::time::sleep(LOOK).await;

@@ -14,10 +14,11 @@ use runtime::process::{Process, refuse};
 use runtime::shutdown::Shutdown;
 use runtime::stop;
 use runtime::telemetry::{self, Format};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 use store::{Sqlite, Store};
-use worker::seed;
+use worker::{dead_letters, seed};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -44,6 +45,9 @@ struct Cli {
 enum Command {
     /// Makes users and rooms for load tests in DATA_DIR, while no server runs there
     Seed(seed::Plan),
+    /// Entries of the log that could not be stored; a server may run meanwhile
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Order),
 }
 
 fn main() -> ExitCode {
@@ -55,6 +59,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => run(config),
         Some(Command::Seed(plan)) => make(config, &plan),
+        Some(Command::DeadLetters(order)) => operate(&config, &order),
     };
     match done {
         Ok(code) => code,
@@ -132,12 +137,31 @@ async fn make(config: Config, plan: &seed::Plan) -> anyhow::Result<ExitCode> {
     Ok(if shutdown.has_failed() { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
+/// Shows dead letters or has them handled again: the store is all that this needs.
+#[tokio::main]
+async fn operate(config: &Config, order: &dead_letters::Order) -> anyhow::Result<ExitCode> {
+    telemetry::init(&config.settings.log, Format::Plain)?;
+    let store = open_store(&config.store, &Shutdown::new())?;
+    let failed = dead_letters::carry_out(order, &store, &mut say).await?;
+    store.close().await;
+    Ok(if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn say(line: String) {
+    // Whoever read this may have seen enough.
+    let _closed = writeln!(io::stdout(), "{line}");
+}
+
 fn open(data_dir: &Path, store: &store::Config, shutdown: &Shutdown) -> anyhow::Result<(Broker, Store)> {
     let embedded = Embedded::open_watched(&data_dir.join("log"), Options::default(), shutdown)
         .with_context(|| format!("cannot open the log in {} (DATA_DIR)", data_dir.display()))?;
-    let store = Sqlite::open(&store.file, shutdown)
+    Ok((Broker::Embedded(embedded), open_store(store, shutdown)?))
+}
+
+fn open_store(store: &store::Config, shutdown: &Shutdown) -> anyhow::Result<Store> {
+    let opened = Sqlite::open(&store.file, shutdown)
         .with_context(|| format!("cannot open the store {}", store.file.display()))?;
-    Ok((Broker::Embedded(embedded), Store::Sqlite(store)))
+    Ok(Store::Sqlite(opened))
 }
 
 /// Starts the workers; when this returns, the store has everything that it was ever told to keep.

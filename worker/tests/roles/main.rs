@@ -7,6 +7,7 @@
 )]
 
 mod commands;
+mod dead_letters;
 mod ending;
 mod history;
 mod persistence;

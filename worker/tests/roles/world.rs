@@ -5,13 +5,16 @@ use bytes::Bytes;
 use protocol::envelope::{ChannelFacts, ChannelType, Envelope, Kind, MemberFacts, Role};
 use protocol::frames::send::SendMessage;
 use protocol::ids::{ChannelId, ClientMsgId, MessageId, Position, UserId};
-use protocol::message::{MessageType, Metadata, Priority, Sender};
-use protocol::requests::{self, Answer, Command, CommandAnswer, CommandRequest};
+use protocol::message::{Message, MessageType, Metadata, Priority, Sender};
+use protocol::requests::{
+    self, Answer, Command, CommandAnswer, CommandRequest, HistoryRange, HistoryRequest,
+};
 use protocol::subjects::{RequestSubject, Slot};
 use protocol::time::Timestamp;
 use runtime::shutdown::{Shutdown, Stage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::path::PathBuf;
 use std::time::Duration;
 use store::{Sqlite, Store};
 use tempfile::TempDir;
@@ -52,9 +55,13 @@ impl World {
         Worker(shutdown)
     }
 
+    pub(crate) fn store_file(&self) -> PathBuf {
+        self.data.path().join("store.db")
+    }
+
     /// Does to the store's file what nobody should.
     pub(crate) fn meddle(&self, sql: &str) {
-        let file = rusqlite::Connection::open(self.data.path().join("store.db")).unwrap();
+        let file = rusqlite::Connection::open(self.store_file()).unwrap();
         file.execute_batch(sql).unwrap();
     }
 
@@ -95,6 +102,15 @@ impl World {
     /// Waits until the store has what the log of a channel has.
     pub(crate) async fn stored(&self, to: &str) {
         worker::caught_up(&self.broker, &self.store, &channel(to), DEADLINE).await.unwrap();
+    }
+
+    /// The stored messages of a channel.
+    pub(crate) async fn stored_texts(&self, of: &str) -> Vec<String> {
+        let (channel_id, range) = (channel(of), HistoryRange::Newest);
+        let request = HistoryRequest { channel_id, range, thread_id: None, limit: 200 };
+        let page = self.store.history(&request).await.unwrap();
+        let text = |json: &str| serde_json::from_str::<Message>(json).unwrap().content;
+        page.messages.iter().map(|one| text(one.message.get())).collect()
     }
 
     pub(crate) async fn ask<A: DeserializeOwned>(
@@ -174,7 +190,7 @@ pub(crate) fn resend(to: &str, content: &str, name: &str) -> SendMessage {
     SendMessage { client_msg_id: Some(ClientMsgId::parse(name).unwrap()), retry: true, ..plain(to, content) }
 }
 
-fn event(kind: Kind, to: &str, body: &impl Serialize) -> Envelope {
+pub(crate) fn event(kind: Kind, to: &str, body: &impl Serialize) -> Envelope {
     Envelope {
         kind,
         channel_id: channel(to),
