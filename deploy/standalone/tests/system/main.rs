@@ -11,6 +11,7 @@
 mod client;
 mod configuration;
 mod crowded;
+mod dead_letters;
 mod disk;
 mod fleet;
 mod fsync_order;
