@@ -28,6 +28,33 @@ pub struct Event {
     pub envelope: Envelope,
 }
 
+/// A logged event as the log had it: whoever reads it decides whether he can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its place in its channel.
+    pub position: Position,
+    /// The bytes of its envelope.
+    pub envelope: Vec<u8>,
+}
+
+/// A page of a channel's events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventsPage {
+    /// Ascending by position.
+    pub events: Vec<StoredEvent>,
+    /// Whether more follow in the store.
+    pub more: bool,
+}
+
+/// How much a page brings at most; the first event always fits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageLimit {
+    /// Events.
+    pub entries: usize,
+    /// Bytes of envelopes.
+    pub bytes: usize,
+}
+
 /// Where a message stands and what it is part of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredMessage {
@@ -132,6 +159,20 @@ impl Store {
     /// [`StoreError`] when the store cannot be asked.
     pub async fn head(&self, channel: &ChannelId) -> Result<Option<Position>, StoreError> {
         each_adapter!(self, adapter => adapter.head(channel.clone()).await)
+    }
+
+    /// Returns a channel's events after a position, through all lives of the log; `None` when the position is unknown:
+    /// of a life that the store has nothing of, or beyond what it has of that life.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn events(
+        &self,
+        channel: &ChannelId,
+        after: &Position,
+        limit: PageLimit,
+    ) -> Result<Option<EventsPage>, StoreError> {
+        each_adapter!(self, adapter => adapter.events(channel.clone(), after.clone(), limit).await)
     }
 
     /// Keeps what a user's token says of him.

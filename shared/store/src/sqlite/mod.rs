@@ -5,10 +5,11 @@
 
 mod ask;
 mod dead_letters;
+mod events;
 mod history;
 mod write;
 
-use crate::{DeadLetter, Event, LetterId, Sent, StoreError, StoredMessage};
+use crate::{DeadLetter, Event, EventsPage, LetterId, PageLimit, Sent, StoreError, StoredMessage};
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use protocol::claims::Profile;
 use protocol::envelope::Role;
@@ -164,6 +165,15 @@ impl Sqlite {
 
     pub(crate) async fn head(&self, channel: ChannelId) -> Result<Option<Position>, StoreError> {
         self.ask(move |connection| ask::head(connection, &channel)).await
+    }
+
+    pub(crate) async fn events(
+        &self,
+        channel: ChannelId,
+        after: Position,
+        limit: PageLimit,
+    ) -> Result<Option<EventsPage>, StoreError> {
+        self.ask(move |connection| events::page(connection, &channel, &after, limit)).await
     }
 
     pub(crate) async fn session(&self, user: UserId) -> Result<Option<SessionAnswer>, StoreError> {

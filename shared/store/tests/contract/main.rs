@@ -6,6 +6,7 @@ mod events;
 mod facts;
 mod history;
 mod people;
+mod resuming;
 mod world;
 
 /// Runs each behaviour on each adapter.
@@ -45,6 +46,13 @@ contract! {
         a_thread_is_its_first_message_and_the_replies,
         channels_do_not_mix,
         a_later_life_comes_after_an_earlier_one,
+    }
+    resuming {
+        events_follow_a_position_page_by_page,
+        a_page_is_bounded_in_bytes_and_brings_one_event_at_least,
+        one_life_of_the_log_follows_another,
+        a_position_that_the_store_cannot_vouch_for_is_unknown,
+        a_channel_that_was_quiet_in_a_life_goes_on_in_the_next,
     }
     people {
         members_hear_of_their_channels,
