@@ -1,7 +1,7 @@
 //! Worker: whatever needs state. One binary, roles chosen by configuration; only workers open a store.
 //!
 //! `consumer` is the one loop over the log, `persistence` the `handler` that it feeds, `dead_letters` what an operator
-//! does with entries that could not be handled; `directory`, `history` and `commands` answer requests through
+//! does with entries that could not be handled; `directory`, `history`, `events` and `commands` answer requests through
 //! `serving`. Architecture Invariant: handlers are idempotent, and what they wrote is acknowledged after it is durable.
 
 mod commands;
@@ -9,6 +9,7 @@ mod config;
 mod consumer;
 pub mod dead_letters;
 mod directory;
+mod events;
 mod handler;
 mod history;
 mod metrics;

@@ -3,7 +3,7 @@
 use crate::config::{Config, Role};
 use crate::handler::Handler;
 use crate::persistence::PERSISTENCE;
-use crate::{commands, consumer, directory, history, persistence, serving};
+use crate::{commands, consumer, directory, events, history, persistence, serving};
 use broker::{Broker, ConsumeError, ServeError};
 use protocol::ids::ChannelId;
 use protocol::subjects::{RequestSubject, SHARDS, Shard};
@@ -41,11 +41,7 @@ pub async fn start(
                 let handler = directory::Directory::new(store.clone());
                 spawn(shutdown, "worker-directory", serving::run(server, handler, shutdown.clone()));
             }
-            Role::History => {
-                let server = broker.serve(RequestSubject::History).await?;
-                let handler = history::History::new(broker.clone(), store.clone());
-                spawn(shutdown, "worker-history", serving::run(server, handler, shutdown.clone()));
-            }
+            Role::History => start_history(broker, store, shutdown).await?,
             Role::Digest => {
                 let (broker, stopping) = (broker.clone(), shutdown.clone());
                 shutdown.spawn("worker-digest", async move {
@@ -72,6 +68,17 @@ async fn start_persistence(broker: &Broker, store: &Store, shutdown: &Shutdown) 
     let handler = persistence::Persistence::new(store.clone());
     let work = consumer::Work { handler, store: store.clone(), shutdown: shutdown.clone() };
     spawn(shutdown, "worker-persistence", consumer::run(consumer, work));
+    Ok(())
+}
+
+/// Messages for who scrolls back, events for who was away.
+async fn start_history(broker: &Broker, store: &Store, shutdown: &Shutdown) -> Result<(), StartError> {
+    let server = broker.serve(RequestSubject::History).await?;
+    let handler = history::History::new(broker.clone(), store.clone());
+    spawn(shutdown, "worker-history", serving::run(server, handler, shutdown.clone()));
+    let server = broker.serve(RequestSubject::Events).await?;
+    let handler = events::Events::new(broker.clone(), store.clone());
+    spawn(shutdown, "worker-events", serving::run(server, handler, shutdown.clone()));
     Ok(())
 }
 

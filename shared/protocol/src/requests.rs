@@ -4,7 +4,7 @@ use crate::claims::Profile;
 use crate::codes::ErrorCode;
 use crate::envelope::{ChannelType, Role};
 use crate::frames::send::SendMessage;
-use crate::ids::{ChannelId, MessageId, Position};
+use crate::ids::{ChannelId, Epoch, MessageId, Position, Seq};
 use crate::message::Sender;
 use crate::time::Timestamp;
 use serde::de::DeserializeOwned;
@@ -98,6 +98,51 @@ pub struct PlacedMessage {
     pub position: Position,
     /// The canonical JSON of a [`crate::message::Message`].
     pub message: Box<RawValue>,
+}
+
+/// `events`: what happened in a channel after a position, out of store and log. The gateway has checked membership.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventsRequest {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The last event that the client has, of whatever life of the log.
+    pub after: Position,
+    /// Where the asker knows the channel to stand: a worker whose log lives another life, or ends before it, has no
+    /// answer.
+    pub head: Position,
+}
+
+/// What happened after a position.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventsAnswer {
+    /// Neither store nor log knows the position: whoever stands there has to start over.
+    Unknown,
+    /// Everything from the position to where the page ends.
+    Page(EventsPage),
+}
+
+/// A page of a channel's events, all of one life of the log; that of the position, or a later one when nothing
+/// happened in between.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EventsPage {
+    /// The life of the log.
+    pub epoch: Epoch,
+    /// Ascending.
+    pub events: Vec<PlacedEvent>,
+    /// Where the page ends: nothing between the position and here is missing.
+    pub reached: Seq,
+    /// Whether something may follow; without it the page ends at the log's head.
+    pub more: bool,
+}
+
+/// A logged event and where it stands.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct PlacedEvent {
+    /// Where it stands.
+    pub seq: Seq,
+    /// The JSON of an [`crate::envelope::Envelope`], as it was logged.
+    pub envelope: Box<RawValue>,
 }
 
 /// `commands.<shard>`: something that needs state to be decided.

@@ -43,6 +43,8 @@ pub enum RequestSubject {
     DirectorySession,
     /// `history`: a page of messages.
     History,
+    /// `events`: what happened in a channel after a position that the log does not reach back to.
+    Events,
     /// `commands.<shard>`: what needs state to be decided.
     Commands(Shard),
 }
@@ -52,6 +54,7 @@ impl fmt::Display for RequestSubject {
         match self {
             Self::DirectorySession => f.write_str("chat.request.directory.session"),
             Self::History => f.write_str("chat.request.history"),
+            Self::Events => f.write_str("chat.request.events"),
             Self::Commands(shard) => write!(f, "chat.request.commands.{}", shard.0),
         }
     }

@@ -9,6 +9,7 @@
 mod commands;
 mod dead_letters;
 mod ending;
+mod events;
 mod history;
 mod persistence;
 mod session;
