@@ -6,7 +6,7 @@ export CARGO_INCREMENTAL ?= 1
 WEB_DIST := web/app/dist/index.html
 WEB_SOURCES := $(shell find web -type f \( -name '*.ts' -o -name '*.tsx' -o -name '*.css' -o -name '*.html' -o -name '*.json' \) -not -path '*/node_modules/*' -not -path '*/dist/*' -not -path '*/e2e/artifacts/*' 2>/dev/null)
 
-.PHONY: help run run-nats test autobahn instructions microbench bench fuzz fmt clean web setup-test check-rust check-web test-rust test-web test-python test-e2e
+.PHONY: help run run-nats test autobahn instructions microbench bench bench-nats fuzz fmt clean web setup-test check-rust check-web test-rust test-web test-python test-e2e
 
 help: ## Says what there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,11 @@ fuzz: ## Fuzzes frame codec and frame decoder, FUZZ_SECONDS each (60)
 bench: ## Measures against the gates and goals, writes loadtest/RESULTS.md (twenty minutes, two idle cores)
 	cargo build --release --locked -p standalone -p loadtest
 	python3 loadtest/bench.py --pairs $${PAIRS:-9}
+
+bench-nats: ## Measures on NATS, writes loadtest/RESULTS-NATS.md (twenty minutes, two idle cores)
+	deploy/tools/setup.sh nats
+	cargo build --release --locked -p standalone -p gateway -p worker -p loadtest
+	python3 loadtest/bench_nats.py --rounds $${ROUNDS:-5} --pairs $${PAIRS:-9}
 
 test-web:
 	cd web && npm test

@@ -38,10 +38,12 @@ class Row:
     gate: str
     goal: str
     seen: str
-    held: bool
+    # None where there is no gate.
+    held: bool | None
 
     def __str__(self) -> str:
-        return f"| {self.what} | {self.gate} | {self.goal} | {self.seen} | {'held' if self.held else '**missed**'} |"
+        held = {True: "held", False: "**missed**", None: ""}[self.held]
+        return f"| {self.what} | {self.gate} | {self.goal} | {self.seen} | {held} |"
 
 
 @dataclass
@@ -283,16 +285,25 @@ def growth() -> list[Growth]:
     return rows
 
 
-def results(rows: list[Row], grown: list[Growth], command: str) -> str:
+def revision() -> str:
+    """When and at which commit."""
     git = ["git", "rev-parse", "--short", "HEAD"]
-    revision = subprocess.run(git, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    commit = subprocess.run(git, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.strip()
+    return f"on {datetime.date.today()} at {commit}"
+
+
+def machine() -> str:
     info = Path("/proc/cpuinfo").read_text().splitlines()
     model = next((line.split(":")[1].strip() for line in info if "model name" in line), "?")
+    return f"Machine: {os.cpu_count()} cores of {model}, Linux {platform.release()}, shared with others."
+
+
+def results(rows: list[Row], grown: list[Growth], command: str) -> str:
     return f"""# Results
 
-Written by `make bench` (`{command}`) on {datetime.date.today()} at {revision}; each run on a fresh server with freshly seeded data (but for the attacks, and for the log that grows), scenarios in turn, release build, embedded mode, all roles in one process.
+Written by `make bench` (`{command}`) {revision()}; each run on a fresh server with freshly seeded data (but for the attacks, and for the log that grows), scenarios in turn, release build, embedded mode, all roles in one process.
 
-Machine: {os.cpu_count()} cores of {model}, Linux {platform.release()}, shared with others. Client and server run on it together; figures are good as ratios of one run, not as promises.
+{machine()} Client and server run on it together; figures are good as ratios of one run, not as promises.
 
 | what | gate | goal | measured | gate |
 |---|---|---|---|---|

@@ -1,15 +1,18 @@
-"""What bench.py measures: the release build with data of its own, the floor, and the disk under them."""
+"""What the benches measure: a build with data of its own in either mode, the floor, and the disk under them."""
 
 import json
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-RELEASE = ROOT / "target" / "release"
+# Where the programs are; figures are worth something for a release build alone.
+PROGRAMS = Path(os.environ.get("BENCH_PROGRAMS", ROOT / "target" / "release"))
 # Users and rooms of each prefix.
 SEEDS = {
     "fanout": (1000, 1),
@@ -21,6 +24,8 @@ SEEDS = {
     "rooms50": (500, 50),
     "rooms800": (8000, 800),
 }
+# Users that are seeded at once on NATS: more members of one room than its shard takes in flight are refused there.
+SEED_STEP = 200
 LISTEN, ADMIN, FLOOR = "127.0.0.1:19811", "127.0.0.1:19812", "127.0.0.1:19813"
 
 
@@ -34,10 +39,10 @@ class Server:
         self.key = data / "development.key"
         for name in names:
             users, rooms = SEEDS[name]
-            seed = [RELEASE / "standalone", "seed", "--prefix", name, "--users", str(users), "--rooms", str(rooms)]
+            seed = [PROGRAMS / "standalone", "seed", "--prefix", name, "--users", str(users), "--rooms", str(rooms)]
             subprocess.run(seed, env=environment, check=True, stdout=subprocess.DEVNULL, cwd=data)
         options = {"env": environment, "cwd": data, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        self.process = subprocess.Popen(pinned(core, [RELEASE / "standalone"]), **options)
+        self.process = subprocess.Popen(pinned(core, [PROGRAMS / "standalone"]), **options)
         addresses = data / "addresses.json"
         while not addresses.exists():
             assert self.process.poll() is None, "the server did not start"
@@ -52,17 +57,82 @@ class Server:
         self.folder.cleanup()
 
     def load(self, scenario: str, *options, core: int | None = None) -> dict:
-        return load(scenario, LISTEN, self.process.pid, self.key, *options, core=core)
+        return load(scenario, [LISTEN], [self.process.pid], self.key, *options, core=core)
+
+
+class Fleet:
+    """A nats-server, gateways and a worker with seeded data; with `core` they have that one alone."""
+
+    def __init__(self, *names: str, gateways: int = 1, core: int | None = None):
+        self.folder = tempfile.TemporaryDirectory()
+        data = Path(self.folder.name)
+        self.key = data / "key"
+        self.key.write_text("a-key-of-the-bench-that-is-long-enough-for-hs256")
+        self.environment = {**os.environ, "DEBUG": "true", "SECRET_KEY": self.key.read_text(), "LOG": "warn"}
+        fleet = [sys.executable, ROOT / "deploy" / "tools" / "fleet.py", "--data", data, "--bin", PROGRAMS]
+        fleet += ["--gateways", gateways, "--workers", 1]
+        self.log = data / "fleet.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(pinned(core, fleet), env=self.environment, stdout=log, stderr=log)
+        try:
+            state = data / "fleet.json"
+            while not state.exists():
+                assert self.process.poll() is None, self.log.read_text()
+                time.sleep(0.05)
+            self.state = json.loads(state.read_text())
+            for name in names:
+                self.seed(data, name)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def seed(self, data: Path, name: str) -> None:
+        folder = data / "seed"
+        folder.mkdir(exist_ok=True)
+        store = {"SAFESHIPPER__STORE__FILE": str(data / "store.db"), "DATA_DIR": str(folder)}
+        environment = {**self.environment, "BROKER": "nats", "NATS_URL": self.state["nats"], **store}
+        users, rooms = SEEDS[name]
+        seed = [PROGRAMS / "worker", "seed", "--prefix", name, "--rooms", str(rooms), "--users"]
+        options = {"env": environment, "check": True, "stdout": subprocess.DEVNULL, "cwd": folder}
+        for some in [*range(SEED_STEP, users, SEED_STEP), users]:
+            subprocess.run([*seed, str(some)], **options)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(90)
+        self.folder.cleanup()
+
+    def load(self, scenario: str, *options, core: int | None = None) -> dict:
+        """A run's result; `gateways_cpu_s` is the gateways' part of `server_cpu_s`, which is everybody's."""
+        pids = self.state["pids"]
+        gateways = [pids[name] for name in pids if name.startswith("gateway")]
+        others = [pids[name] for name in pids if not name.startswith("gateway")]
+        run = load(scenario, self.state["gateways"], gateways + others, self.key, *options, core=core)
+        assert json.loads((Path(self.folder.name) / "fleet.json").read_text()) == self.state, self.log.read_text()
+        return run | {"gateways_cpu_s": sum(run["server_cpu_s_each"][: len(gateways)])}
+
+    def monitor(self, path: str) -> dict:
+        """What the nats-server tells of itself."""
+        with urllib.request.urlopen(f"http://{self.state['monitor']}/{path}", timeout=30) as answer:
+            return json.load(answer)
 
 
 def pinned(core: int | None, command: list) -> list[str]:
     return [*([] if core is None else ["taskset", "-c", str(core)]), *map(str, command)]
 
 
-def load(scenario: str, address: str, pid: int, key: Path, *options, core: int | None = None) -> dict:
+def load(
+    scenario: str, addresses: list[str], pids: list[int], key: Path, *options, core: int | None = None
+) -> dict:
     """What a run found; what it missed stands in `missed`."""
-    command = [RELEASE / "loadtest", scenario, "--url", f"ws://{address}/ws/chat/", "--server-pid", pid]
-    command += ["--key-file", key, *options]
+    command = [PROGRAMS / "loadtest", scenario, "--key-file", key, *options]
+    for address in addresses:
+        command += ["--url", f"ws://{address}/ws/chat/"]
+    for pid in pids:
+        command += ["--server-pid", pid]
     done = subprocess.run(pinned(core, command), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode in (0, 99), f"{scenario} could not be run: {done.stderr}"
     return json.loads(done.stdout)
@@ -70,11 +140,11 @@ def load(scenario: str, address: str, pid: int, key: Path, *options, core: int |
 
 def load_floor(size: int, key: Path, *options) -> dict:
     """The same load against a server that only writes as many bytes for each delivery."""
-    command = [RELEASE / "loadtest", "floor", "--listen", FLOOR, "--bytes", size]
+    command = [PROGRAMS / "loadtest", "floor", "--listen", FLOOR, "--bytes", size]
     floor = subprocess.Popen(pinned(0, command), stderr=subprocess.DEVNULL)
     try:
         time.sleep(0.3)
-        return load("fanout", FLOOR, floor.pid, key, *options, core=1)
+        return load("fanout", [FLOOR], [floor.pid], key, *options, core=1)
     finally:
         floor.terminate()
         floor.wait(10)

@@ -106,11 +106,7 @@ impl Floor {
             client.partial.drain(..end);
             client.open = true;
             let mut answer = ACCEPTED.to_vec();
-            wire::write_unmasked(
-                wire::TEXT,
-                br#"{"type":"connection_established","channels":[]}"#,
-                &mut answer,
-            );
+            wire::write_unmasked(wire::TEXT, br#"{"type":"connection_established"}"#, &mut answer);
             client.stream.write_all(&answer)?;
         }
         let mut partial = std::mem::take(&mut client.partial);

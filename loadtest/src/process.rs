@@ -22,16 +22,18 @@ pub(crate) struct Usage {
 pub(crate) struct Meter<'a> {
     pids: &'a [u32],
     began: Instant,
-    server: Usage,
+    before: Vec<Usage>,
     client_cpu_s: f64,
 }
 
 /// What was spent between the two.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Cost {
     pub(crate) wall_s: f64,
     /// None when no process of the server was named.
     pub(crate) server: Option<Usage>,
+    /// Seconds of each process of the server, in the order in which they were named.
+    each_cpu_s: Vec<f64>,
     /// Seconds of the thread that works at all sockets.
     client_cpu_s: f64,
 }
@@ -42,8 +44,8 @@ impl<'a> Meter<'a> {
     /// # Errors
     /// When a process is gone.
     pub(crate) fn begin(pids: &'a [u32]) -> anyhow::Result<Self> {
-        let server = usage(pids)?;
-        Ok(Self { pids, began: Instant::now(), server, client_cpu_s: own_cpu_s(ClockId::ThreadCPUTime) })
+        let before = usages(pids)?;
+        Ok(Self { pids, began: Instant::now(), before, client_cpu_s: own_cpu_s(ClockId::ThreadCPUTime) })
     }
 
     /// Returns what was spent until now.
@@ -52,9 +54,12 @@ impl<'a> Meter<'a> {
     /// When a process is gone.
     pub(crate) fn end(&self) -> anyhow::Result<Cost> {
         let client_cpu_s = own_cpu_s(ClockId::ThreadCPUTime) - self.client_cpu_s;
-        let (wall_s, now) = (self.began.elapsed().as_secs_f64(), usage(self.pids)?);
-        let spent = Usage { cpu_s: now.cpu_s - self.server.cpu_s, ..now };
-        Ok(Cost { wall_s, server: Some(spent).filter(|_| !self.pids.is_empty()), client_cpu_s })
+        let (wall_s, now) = (self.began.elapsed().as_secs_f64(), usages(self.pids)?);
+        let pairs = self.before.iter().zip(&now);
+        let each_cpu_s: Vec<f64> = pairs.map(|(before, now)| now.cpu_s - before.cpu_s).collect();
+        let spent = Usage { cpu_s: each_cpu_s.iter().sum(), ..sum(&now) };
+        let server = Some(spent).filter(|_| !self.pids.is_empty());
+        Ok(Cost { wall_s, server, each_cpu_s, client_cpu_s })
     }
 }
 
@@ -67,6 +72,7 @@ impl Cost {
         let mut told = format!("the client used {client:.2} of its core");
         if let Some(server) = self.server {
             report.figure("server_cpu_s", server.cpu_s);
+            report.set("server_cpu_s_each", self.each_cpu_s.clone());
             report.figure("server_cpu", server.cpu_s / self.wall_s);
             report.set("server_memory_bytes", server.memory_bytes);
             told += &format!(", the server {:.2}", server.cpu_s / self.wall_s);
@@ -78,22 +84,34 @@ impl Cost {
     }
 }
 
-/// Reads the usage of all these processes.
+/// Reads the usage of all these processes together.
 ///
 /// # Errors
 /// When one of them is gone.
 pub(crate) fn usage(pids: &[u32]) -> anyhow::Result<Usage> {
-    let mut sum = Usage::default();
-    for pid in pids {
+    Ok(sum(&usages(pids)?))
+}
+
+fn sum(usages: &[Usage]) -> Usage {
+    usages.iter().fold(Usage::default(), |sum, one| Usage {
+        cpu_s: sum.cpu_s + one.cpu_s,
+        memory_bytes: sum.memory_bytes + one.memory_bytes,
+    })
+}
+
+fn usages(pids: &[u32]) -> anyhow::Result<Vec<Usage>> {
+    let one = |pid: &u32| {
         let read = |file: &str| {
             let path = format!("/proc/{pid}/{file}");
             fs::read_to_string(&path).with_context(|| format!("cannot read {path}: is the server gone?"))
         };
         let ticks = cpu_ticks(&read("stat")?).context("the kernel's stat looks unlike itself")?;
-        sum.cpu_s += ticks as f64 / rustix::param::clock_ticks_per_second() as f64;
-        sum.memory_bytes += anonymous_kib(&read("smaps_rollup")?).unwrap_or_default() * 1024;
-    }
-    Ok(sum)
+        Ok(Usage {
+            cpu_s: ticks as f64 / rustix::param::clock_ticks_per_second() as f64,
+            memory_bytes: anonymous_kib(&read("smaps_rollup")?).unwrap_or_default() * 1024,
+        })
+    };
+    pids.iter().map(one).collect()
 }
 
 /// Returns how many descriptors these processes have open, one for each socket among them.
@@ -149,6 +167,7 @@ mod tests {
         let server = cost.server.unwrap();
         assert!(cost.client_cpu_s > 0.0 && server.cpu_s > 0.0 && server.memory_bytes > 0, "{cost:?}");
         assert!(cost.client_cpu_s <= cost.wall_s, "one thread: {cost:?}");
+        assert_eq!(cost.each_cpu_s, [server.cpu_s]);
         assert!(Meter::begin(&[]).unwrap().end().unwrap().server.is_none());
     }
 

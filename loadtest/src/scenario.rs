@@ -34,6 +34,8 @@ pub(crate) fn is(json: &[u8], kind: &str) -> bool {
 #[derive(Debug, Default)]
 pub(crate) struct Presence {
     pub(crate) established: usize,
+    /// Who was let in, but is no member of the room that it should hear.
+    strangers: usize,
     /// Sockets that ended, with the close code or the status of the refusal.
     pub(crate) gone: Vec<(usize, Option<u16>)>,
     /// `error` frames.
@@ -42,6 +44,13 @@ pub(crate) struct Presence {
 }
 
 impl Presence {
+    /// Takes the first frame of somebody who should hear a room. A server that is none of ours names no channels.
+    pub(crate) fn welcome(&mut self, json: &[u8], room: &str) {
+        let has = |what: &str| memchr::memmem::find(json, what.as_bytes()).is_some();
+        self.established += 1;
+        self.strangers += usize::from(has(r#""channels":["#) && !has(&format!(r#""channel_id":"{room}""#)));
+    }
+
     pub(crate) fn error(&mut self, json: &[u8]) {
         self.errors += 1;
         self.first_error.get_or_insert_with(|| String::from_utf8_lossy(json).into_owned());
@@ -94,6 +103,10 @@ pub(crate) fn connect(
         let done = load.presence().established - before;
         if let Some((socket, code)) = load.presence().gone.first() {
             bail!("socket {socket} was turned away ({code:?}): are its users seeded, and is the key right?");
+        }
+        let strangers = load.presence().strangers;
+        if strangers > 0 {
+            bail!("{strangers} of {done} users are no members of their rooms: are they seeded, and stored?");
         }
         if done == to - from {
             return Ok(());

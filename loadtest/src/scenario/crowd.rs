@@ -24,6 +24,8 @@ pub(crate) struct Plan {
 pub(crate) struct Crowd {
     pub(crate) presence: Presence,
     pub(crate) seen: Vec<Seen>,
+    plan: Plan,
+    common: Common,
     gateways: Gateways,
     acks: Acks,
     /// Messages due before this are warm-up.
@@ -54,7 +56,8 @@ impl Load for Crowd {
                 self.ack_latency.record(took_ns);
             }
         } else if is(json, "connection_established") {
-            self.presence.established += 1;
+            let room = self.common.room(self.plan.scenario, socket % self.plan.rooms);
+            self.presence.welcome(json, &room);
         } else if is(json, "error") {
             self.presence.error(json);
         }
@@ -72,6 +75,8 @@ impl Crowd {
         Self {
             presence: Presence::default(),
             seen: (0..plan.users).map(|_| Seen::default()).collect(),
+            plan: *plan,
+            common: common.clone(),
             gateways: common.gateways(plan.rooms),
             acks: Acks::new(plan.senders),
             measured_from_ns: u64::MAX,

@@ -77,7 +77,8 @@ impl Load for Senders<'_> {
             let place = content::place(json).unwrap_or_default();
             self.seen[socket].take(content, place, &mut self.faults);
         } else if is(json, "connection_established") {
-            self.presence.established += 1;
+            let room = self.options.common.room(SCENARIO, socket);
+            self.presence.welcome(json, &room);
         } else if is(json, "error") {
             self.presence.error(json);
         }

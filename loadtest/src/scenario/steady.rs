@@ -106,13 +106,13 @@ fn send(
 
 fn report(crowd: &Crowd, window: &Window, options: &Steady, plan: &Plan) -> anyhow::Result<Verdict> {
     let mut report = Report::new(plan.scenario);
-    let Window { cost, bytes, deliveries } = *window;
-    let deliveries = deliveries as f64;
+    let Window { cost, bytes, deliveries } = window;
+    let (bytes, deliveries) = (*bytes as f64, *deliveries as f64);
     report.set("connections", plan.users);
     report.set("rooms", plan.rooms);
     report.figure("rate", plan.rate);
     report.figure("deliveries_per_second", deliveries / cost.wall_s);
-    report.figure("bytes_per_delivery", bytes as f64 / deliveries);
+    report.figure("bytes_per_delivery", bytes / deliveries);
     report.set("latency_ms", crowd.latency.summary());
     report.set("ack_latency_ms", crowd.ack_latency.summary());
     cost.report(&mut report);

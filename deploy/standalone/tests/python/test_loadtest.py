@@ -201,6 +201,14 @@ def test_attackers_end_and_honest_people_go_on(loaded):
     assert result["client_cpu"] > 0 and result["attackers_cpu"] > 0
 
 
+def test_people_outside_of_their_room_are_not_taken_for_lost_messages(loaded):
+    # The prefix has ten rooms, and only every tenth user is in the first one.
+    command = [LOADTEST, "fanout", "--prefix", "storm", "--connections", 5, "--key-file", loaded.data / "key"]
+    command += ["--url", f"ws://{loaded.listen}/ws/chat/"]
+    done = subprocess.run([*map(str, command)], stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1 and "users are no members of their rooms" in done.stderr, done.stderr
+
+
 def test_load_stays_on_this_machine():
     command = [LOADTEST, "fanout", "--url", "ws://192.0.2.1:8000/ws/chat/"]
     done = subprocess.run([*map(str, command)], stderr=subprocess.PIPE, text=True, check=False)

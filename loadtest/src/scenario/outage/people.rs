@@ -154,13 +154,13 @@ impl<'a> People<'a> {
     }
 
     fn established(&mut self, socket: usize, json: &[u8], now_ns: u64, out: &mut Outgoing) {
-        self.presence.established += 1;
         let person = &mut self.people[socket];
         if person.stage == Stage::Returning {
             person.stage = Stage::Resuming;
             out.send(socket, self.followers.resume(socket));
         } else {
             person.stage = Stage::There { since_ns: now_ns };
+            self.presence.welcome(json, &self.followers.room(socket));
             self.followers.begin(socket, json);
         }
     }

@@ -72,12 +72,12 @@ impl<'a> People<'a> {
     }
 
     fn established(&mut self, socket: usize, json: &[u8], out: &mut Outgoing) {
-        self.presence.established += 1;
         if self.stages[socket] == Stage::Returning {
             self.stages[socket] = Stage::Resuming;
             self.handshakes -= 1;
             return out.send(socket, self.followers.resume(socket));
         }
+        self.presence.welcome(json, &self.followers.room(socket));
         self.followers.begin(socket, json);
     }
 

@@ -1,0 +1,59 @@
+"""How the bench on NATS judges what it measured."""
+
+import sys
+
+import pytest
+from conftest import ROOT
+
+sys.path.append(str(ROOT / "loadtest"))
+import bench_nats  # noqa: E402
+
+
+def run(**more):
+    plain = {
+        "acks_per_second": 4_000, "same": 5_000, "bare": 8_000, "bytes_each": 780, "bench_bytes_each": 781,
+        "ack_latency_ms": {"p99": 20}, "latency_ms": {"p99": 20}, "rate": 25,
+        "deliveries_per_second": 25_000, "deliveries_per_cpu_second": 100_000, "server_cpu_s": 3, "gateways_cpu_s": 2,
+        "missed": [], "client_was_the_bottleneck": False,
+    }
+    return plain | more
+
+
+@pytest.mark.parametrize(
+    ("runs", "held"),
+    [
+        ([run(), run(same=5_001), run(same=4_999)], True),
+        ([run(same=5_001)], False),
+        ([run(), run(missed=["a message"])], False),
+        ([run(client_was_the_bottleneck=True)], False),
+    ],
+)
+def test_sends_are_judged_against_the_streams_that_the_worker_reads(runs, held):
+    gate, beside = bench_nats.sends_rows(runs)
+    assert (gate.held, beside.held) == (held, None)
+    assert str(beside).endswith(" |  |"), "no gate is held or missed there"
+
+
+@pytest.mark.parametrize(("ratios", "held"), [([0.9, 0.89, 0.91], True), ([0.89, 0.89, 2.0], False)])
+def test_fan_out_is_judged_by_the_median_of_pairs(ratios, held):
+    pairs = [{"ratio": ratio, "whole": 0.7, "missed": [], "client_was_the_bottleneck": False} for ratio in ratios]
+    assert bench_nats.fanout_row(50, pairs).held == held
+
+
+def test_a_gateways_share_of_the_cost_is_its_own():
+    assert bench_nats.per_gateway_second(run()) == 150_000
+
+
+def test_a_rate_counts_when_it_was_kept():
+    ends = [{}, {"latency_ms": {"p99": 100}}, {"missed": ["a message"]}, {"client_was_the_bottleneck": True}]
+    whys = [bench_nats.Rung(1, run(**end)).why_last() for end in ends]
+    assert whys[:3] == ["", "saturated", "a message"] and "says nothing of the servers" in whys[3]
+    rungs = [
+        bench_nats.Rung(1, run()), bench_nats.Rung(1, run(deliveries_per_second=50_000, missed=["late"], rate=50)),
+        bench_nats.Rung(2, run(latency_ms={"p99": 200})), bench_nats.Rung(4, run(deliveries_per_second=30_000)),
+    ]
+    assert bench_nats.sums(rungs) == [
+        "| 1 | 25,000 | late |", "| 2 | none | saturated |", "| 4 | 30,000 | the highest rate of the ladder |",
+    ]
+    assert bench_nats.missed_early(rungs) == [], "what is missed at a higher rate ends the ladder, nothing else"
+    assert bench_nats.missed_early([bench_nats.Rung(2, run(missed=["a message"]))]) == ["a message"]

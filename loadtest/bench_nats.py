@@ -1,0 +1,201 @@
+"""Measures the programs on NATS against the gates, and writes RESULTS-NATS.md beside this file.
+
+Usage: bench_nats.py [--rounds 5] [--pairs 9] [--seconds 10] [--out FILE]. Needs two idle cores, twenty minutes, and
+`deploy/tools/setup.sh nats`. BENCH_PROGRAMS names the folder of the programs, by default target/release. Exit code 1
+when a gate is missed, or a message in any run that must not miss one.
+"""
+
+import argparse
+import os
+import resource
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import streams
+from bench import SATURATED_MS, Row, judge, machine, median_of, revision
+from servers import PROGRAMS, ROOT, Fleet, Server
+
+# Messages a second to a room of 1,000 whose members are on several gateways, until the rate that saturates.
+RATES = [25, 50, 100, 200, 300, 400]
+GATEWAYS = [1, 2, 4]
+
+
+def sends(rounds: int, seconds: int) -> list[dict]:
+    """Sends through a gateway beside what the official bench appends to the same server, in turn which comes first."""
+    found = []
+    for n in range(rounds):
+        with Fleet("sends") as fleet:
+            lanes, bare = streams.chat_lanes(fleet), streams.bare_lanes(fleet)
+            size = streams.payload_size(fleet, lanes, through_gateway(fleet, lanes, 2)["bytes_each"])
+            runs = {
+                "gateway": lambda: through_gateway(fleet, lanes, seconds),
+                "same": lambda: streams.publish(fleet, lanes, size, seconds),
+                "bare": lambda: streams.publish(fleet, bare, size, seconds),
+            }
+            order = [*runs] if n % 2 == 0 else [*runs][::-1]
+            seen = {name: runs[name]() for name in order}
+        run, same, bare = seen["gateway"], seen["same"], seen["bare"]
+        run |= {"same": same.per_second, "bare": bare.per_second, "bench_bytes_each": same.bytes_each}
+        found.append(run)
+        rates = f"{run['acks_per_second']:,.0f} a second against {same.per_second:,.0f} and {bare.per_second:,.0f}"
+        print(f"round {n + 1}: {rates}, missed: {run['missed']}", flush=True)
+    return found
+
+
+def through_gateway(fleet: Fleet, lanes: dict[str, str], seconds: int) -> dict:
+    before = streams.look(fleet, [*lanes])
+    run = fleet.load("sends", "--seconds", seconds)
+    streams.wait_until_read(fleet)
+    appended = streams.between(before, streams.look(fleet, [*lanes]))
+    return run | {"bytes_each": appended.bytes_each}
+
+
+def sends_rows(runs: list[dict]) -> list[Row]:
+    same = judge(runs, lambda run: run["acks_per_second"] / run["same"], ".2f")
+    bare = judge(runs, lambda run: run["acks_per_second"] / run["bare"], ".2f")
+    rates = [median_of(same.runs, name) for name in ("acks_per_second", "same", "bare")]
+    p99 = median_of(same.runs, "ack_latency_ms", "p99")
+    sizes = [median_of(same.runs, name) for name in ("bytes_each", "bench_bytes_each")]
+    what = "200 senders in 200 channels, one outstanding each, through a gateway: part of what `nats bench` appends"
+    of = f"{rates[0]:,.0f} a second of {rates[1]:,.0f}, p99 {p99:.1f} ms, {sizes[0]:.0f} and {sizes[1]:.0f} bytes each"
+    held = same.sound and same.median >= 0.8
+    return [
+        Row(f"{what} to the log's own streams, which the worker reads", ">= 0.8", "", f"{same.seen}; {of}", held),
+        Row(f"{what} to streams that nobody reads", "", "", f"{bare.seen}; of {rates[2]:,.0f} a second", None),
+    ]
+
+
+def per_gateway_second(run: dict) -> float:
+    """Deliveries for each second of CPU of the processes that clients are connected to."""
+    return run["deliveries_per_cpu_second"] * run["server_cpu_s"] / run["gateways_cpu_s"]
+
+
+def fanout(rate: int, pairs: int, seconds: int) -> list[dict]:
+    """Embedded mode and NATS in turn, all of the server on one core, the client on the other."""
+    found = []
+    options = ["--rate", rate, "--seconds", seconds, "--look-every-ms", 20 if rate > 100 else 0]
+    for _ in range(pairs):
+        with Server("fanout", core=0) as server:
+            embedded = server.load("fanout", *options, core=1)
+        with Fleet("fanout", core=0) as fleet:
+            nats = fleet.load("fanout", *options, core=1)
+        figures = [embedded["deliveries_per_cpu_second"], per_gateway_second(nats), nats["deliveries_per_cpu_second"]]
+        found.append({
+            "ratio": figures[1] / figures[0],
+            "whole": figures[2] / figures[0],
+            "missed": embedded["missed"] + nats["missed"],
+            "client_was_the_bottleneck": any(run["client_was_the_bottleneck"] for run in (embedded, nats)),
+        })
+        print(f"fanout {rate}: embedded {figures[0]:,.0f}, gateway {figures[1]:,.0f}, all {figures[2]:,.0f}", flush=True)
+    return found
+
+
+def fanout_row(rate: int, pairs: list[dict]) -> Row:
+    judged = judge(pairs, lambda pair: pair["ratio"], ".2f")
+    whole = median_of(judged.runs, "whole")
+    what = f"fanout, 1,000 members, {rate} messages a second, deliveries per CPU-second of the gateway"
+    seen = f"{judged.seen}; with nats-server and worker {whole:.2f}"
+    return Row(f"{what}, part of embedded's", ">= 0.9", "", seen, judged.sound and judged.median >= 0.9)
+
+
+@dataclass
+class Rung:
+    """A line of the table of several gateways."""
+
+    gateways: int
+    run: dict
+
+    def why_last(self) -> str:
+        """Why no higher rate is tried after this one; nothing when one is."""
+        if self.run["client_was_the_bottleneck"]:
+            return "the client was the bottleneck: this says nothing of the servers"
+        if self.run["missed"]:
+            return self.run["missed"][0]
+        return "saturated" if self.run["latency_ms"]["p99"] >= SATURATED_MS else ""
+
+    def __str__(self) -> str:
+        run = self.run
+        figures = [run["deliveries_per_second"], per_gateway_second(run), run["deliveries_per_cpu_second"]]
+        cells = [self.gateways, f"{run['rate']:.0f}", *(f"{figure:,.0f}" for figure in figures)]
+        cells += [f"{run['latency_ms']['p99']:.1f}", self.why_last()]
+        return f"| {' | '.join(map(str, cells))} |"
+
+
+def ladder(seconds: int) -> list[Rung]:
+    """One room of 1,000 over more and more gateways, each time at rising rates until the machine has no more."""
+    rungs = []
+    for gateways in GATEWAYS:
+        with Fleet("fanout", gateways=gateways) as fleet:
+            for rate in RATES:
+                # A rate that is too high is to be seen in the percentiles, not to end the run at the first late one.
+                options = ["--seconds", seconds, "--look-every-ms", 20, "--max-latency-ms", 60_000]
+                rungs.append(Rung(gateways, fleet.load("fanout", "--rate", rate, *options)))
+                print(rungs[-1], flush=True)
+                if rungs[-1].why_last():
+                    break
+    return rungs
+
+
+def missed_early(rungs: list[Rung]) -> list[str]:
+    """What was missed at the lowest rate, which no number of gateways may miss anything at."""
+    return [line for rung in rungs if rung.run["rate"] == RATES[0] for line in rung.run["missed"]]
+
+
+def sums(rungs: list[Rung]) -> list[str]:
+    """For each number of gateways the most deliveries a second that were made in time."""
+    lines = []
+    for gateways in GATEWAYS:
+        mine = [rung for rung in rungs if rung.gateways == gateways]
+        good = [rung.run["deliveries_per_second"] for rung in mine if not rung.why_last()]
+        most = f"{max(good):,.0f}" if good else "none"
+        lines.append(f"| {gateways} | {most} | {mine[-1].why_last() or 'the highest rate of the ladder'} |")
+    return lines
+
+
+def results(rows: list[Row], rungs: list[Rung], command: str) -> str:
+    return f"""# Results on NATS
+
+Written by `make bench-nats` (`{command}`) {revision()}; {PROGRAMS.name} build, each run on a fresh fleet with freshly seeded data: one nats-server with `sync_interval: always`, one worker with all roles, one gateway where nothing else is said.
+
+{machine()} Clients, gateways, worker and nats-server run on it together; figures are good as ratios of one run, not as promises.
+
+| what | gate | goal | measured | gate |
+|---|---|---|---|---|
+{chr(10).join(map(str, rows))}
+
+- **Sends against `nats bench`.** `nats bench js pub async --dedup --batch {streams.BATCH} --multisubjectmax {streams.SUBJECTS}`, one process for each of the sixteen streams, payloads of the size that makes messages as large in the stream as the gateway's; what it appends is counted at the server over the same number of seconds. On the log's own streams everything is as it is for the gateway: live copies, the worker's consumers, the deduplication. The other streams have the same settings without live copies and without readers. The gateway has 200 messages outstanding, `nats bench` {16 * streams.BATCH}.
+- **Fan-out against embedded mode.** What is compared is the process that clients are connected to: the gateway alone, and the standalone process, which also has log, store and roles in it. At these rates nearly all of its CPU are deliveries (1,000 for each append). What NATS adds elsewhere is in the second figure, which counts nats-server and worker as well. Everything of a server is on one core, the client on the other.
+
+One room of 1,000 over several gateways, rates rising until p99 is {SATURATED_MS} ms, something is missed, or the client has no more (it looks at its sockets every 20 ms, which is in the p99). Nothing is pinned: on {os.cpu_count()} cores more gateways cannot make more deliveries, so that the sum shows what sharing costs, not what more machines give.
+
+| gateways | most deliveries a second in time | what ended it |
+|---|---|---|
+{chr(10).join(sums(rungs))}
+
+| gateways | messages a second | deliveries a second | per CPU-second of the gateways | per CPU-second with nats-server and worker | p99 in ms | |
+|---|---|---|---|---|---|---|
+{chr(10).join(map(str, rungs))}
+"""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pairs", type=int, default=9)
+    parser.add_argument("--seconds", type=int, default=10)
+    parser.add_argument("--out", type=Path, default=ROOT / "loadtest" / "RESULTS-NATS.md")
+    options = parser.parse_args()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (19_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+    rows = sends_rows(sends(options.rounds, options.seconds))
+    rows += [fanout_row(rate, fanout(rate, options.pairs, options.seconds)) for rate in (50, 200)]
+    rungs = ladder(options.seconds)
+    command = f"loadtest/bench_nats.py --rounds {options.rounds} --pairs {options.pairs} --seconds {options.seconds}"
+    text = results(rows, rungs, command)
+    options.out.write_text(text)
+    print(text)
+    return 0 if all(row.held is not False for row in rows) and not missed_early(rungs) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
