@@ -261,11 +261,14 @@ def main():
     # A terminal that is closed takes everything with it, as ^C does.
     signal.signal(signal.SIGHUP, asked)
     signal.signal(signal.SIGINT, asked)
-    started = fleet.start()
-    if started and not fleet.stopping:
-        print(f"the fleet is up: http://{fleet.listen}/chat", flush=True)
-        fleet.watch()
-    stopped = fleet.stop()
+    try:
+        started = fleet.start()
+        if started and not fleet.stopping:
+            print(f"the fleet is up: http://{fleet.listen}/chat", flush=True)
+            fleet.watch()
+    finally:
+        # Even when a program does not exist: nobody is left behind.
+        stopped = fleet.stop()
     return 0 if started and stopped else 1
 
 
