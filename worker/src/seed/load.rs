@@ -12,8 +12,8 @@ use protocol::message::Sender;
 use std::time::Duration;
 use store::Store;
 
-/// Appends under way at once: they share commits.
-const AT_ONCE: usize = 1_000;
+/// Appends under way at once: they share commits, and are fewer than a shard on NATS has places for.
+const AT_ONCE: usize = 200;
 
 /// How long the store may take to have it all.
 const DEADLINE: Duration = Duration::from_secs(300);
