@@ -3,6 +3,9 @@
 //! A channel is Live => Held by `resume`, Live => Lagging when the outbox overflows, Held or Lagging => Live by the
 //! last page of a `resume`.
 
+#[cfg(test)]
+mod tests;
+
 use super::Action;
 use protocol::codec::encode_placed;
 use protocol::codes::{CloseCode, ErrorCode};
