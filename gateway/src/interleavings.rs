@@ -10,7 +10,8 @@ use crate::hub::{ConnectionId, Hub, Joined, Push};
 use crate::outbox::{Flushed, Outbox};
 use crate::session::{Action, Input, Session};
 use crate::upstream::event::Event;
-use crate::upstream::pages::{Draft, Outcome};
+use crate::upstream::pages::shared::{Shared, Turn};
+use crate::upstream::pages::{Draft, Place, Start};
 use crate::upstream::tail::{Next, Tail};
 use crate::upstream::{Page, PageAsked};
 use crate::websocket::encoder;
@@ -80,7 +81,7 @@ enum Told {
 
 enum Todo {
     News(ChannelId),
-    Page(Draft),
+    Page(PageAsked),
 }
 
 struct Channel {
@@ -93,6 +94,7 @@ struct World {
     seq: Seq,
     channels: BTreeMap<ChannelId, Channel>,
     todo: VecDeque<Todo>,
+    pages: Shared,
     reads: VecDeque<Draft>,
     queue: VecDeque<Told>,
     hub: Hub<()>,
@@ -151,6 +153,7 @@ impl World {
             seq: 5,
             channels,
             todo: VecDeque::new(),
+            pages: Shared::default(),
             reads: VecDeque::new(),
             queue: VecDeque::new(),
             hub,
@@ -198,12 +201,13 @@ impl World {
                 }
                 channel.sent = channel.tail.cursor();
             }
-            Some(Todo::Page(draft)) => {
-                let id = draft.channel().clone();
+            Some(Todo::Page(asked)) => {
+                let id = asked.start.channel.clone();
                 let channel = &self.channels[&id];
-                match draft.finish(&channel.tail, channel.sent) {
-                    Outcome::Done(page) => self.queue.push_back(Told::Page(id, page)),
-                    Outcome::Read(draft) => self.reads.push_back(draft),
+                match self.pages.page(asked, &channel.tail, channel.sent, 0) {
+                    Turn::Page(page) => self.queue.push_back(Told::Page(id, page)),
+                    Turn::Look(draft, Place::Log) => self.reads.push_back(draft),
+                    Turn::Look(_, Place::Worker) | Turn::Waits => panic!("one socket, and all is in the log"),
                 }
             }
         }
@@ -221,7 +225,8 @@ impl World {
         let entries = rest.iter().take(READ_ENTRIES).map(entry).collect();
         let head = log.last().map_or(0, |(seq, _)| *seq);
         let page = LogPage { entries, head, end: rest.len() <= READ_ENTRIES, floor: 0 };
-        self.todo.push_back(Todo::Page(draft.with(Ok(page))));
+        let waiting = self.pages.came(draft.with_log(Ok(page)), 0);
+        self.todo.extend(waiting.into_iter().map(Todo::Page));
     }
 
     fn take(&mut self) {
@@ -298,9 +303,9 @@ impl World {
             }
             Action::Resume { channel, position } => {
                 self.outbox.await_page();
-                let asked =
-                    PageAsked { reactor: 0, connection: ID, dialect: Dialect::V1Json, channel, position };
-                self.todo.push_back(Todo::Page(Draft::new(asked)));
+                let start = Start { channel, position };
+                let asked = PageAsked { reactor: 0, connection: ID, dialect: Dialect::V1Json, start };
+                self.todo.push_back(Todo::Page(asked));
             }
             other => panic!("{other:?}"),
         }

@@ -24,6 +24,12 @@ pub(crate) const LIVE_LOST: &str = "gateway_live_lost_total";
 pub(crate) const LOG_READS: &str = "gateway_log_reads_total";
 /// Reads of the log to repair a channel that failed and are tried again.
 pub(crate) const LOG_READS_FAILED: &str = "gateway_log_reads_failed_total";
+/// Looks for what a page of `resumed` needs and no ring has, by where: the log, or a worker.
+pub(crate) const PAGE_LOOKS: &str = "gateway_page_looks_total";
+/// Pages of `resumed` that were encoded; sockets that resume from one position share them.
+pub(crate) const PAGES_ENCODED: &str = "gateway_pages_encoded_total";
+/// Pages of `resumed` that were told to sockets.
+pub(crate) const PAGES_TOLD: &str = "gateway_pages_told_total";
 /// Typing and the like that was shed.
 pub(crate) const PASSING_DROPPED: &str = "gateway_passing_dropped_total";
 
@@ -46,5 +52,8 @@ pub(crate) fn describe() {
         LOG_READS_FAILED,
         "Reads of the log to repair a channel that failed and are tried again"
     );
+    describe_counter!(PAGE_LOOKS, "Looks for what a page of resumed needs and no ring has, by where");
+    describe_counter!(PAGES_ENCODED, "Pages of resumed that were encoded; sockets share them");
+    describe_counter!(PAGES_TOLD, "Pages of resumed that were told to sockets");
     describe_counter!(PASSING_DROPPED, "Typing and the like that was shed");
 }

@@ -5,6 +5,7 @@ use crate::connection::{Connection, Life, Opening};
 use crate::hub::{Joined, Push};
 use crate::outbox::Urgent;
 use crate::session::{Action, Input};
+use crate::upstream::pages::Start;
 use crate::upstream::{Ask, PageAsked};
 use crate::websocket::encoder;
 use protocol::frames::server::{ChannelHead, Lagging, ServerFrame};
@@ -132,7 +133,8 @@ impl Reactor {
         }
         connection.outbox.borrow_mut().await_page();
         let (reactor, connection, dialect) = (self.id, connection.id, connection.dialect);
-        self.asks.push(Ask::Page(PageAsked { reactor, connection, dialect, channel, position }));
+        let start = Start { channel, position };
+        self.asks.push(Ask::Page(PageAsked { reactor, connection, dialect, start }));
         None
     }
 }

@@ -1,24 +1,99 @@
-//! What upstream asks the log, each question with a deadline.
+//! What upstream asks the log and the workers, each question with a deadline.
 
+use super::following::Job;
+use super::pages::{Draft, Place};
 use broker::{Broker, LogPage, ReadError, ReadLimit};
-use protocol::ids::{ChannelId, Seq};
+use bytes::Bytes;
+use protocol::codes::ErrorCode;
+use protocol::ids::{ChannelId, Position, Seq};
 use protocol::limits::PAGE_BYTES_MAX;
+use protocol::requests::{self, Answer, EventsAnswer, EventsRequest};
+use protocol::subjects::RequestSubject;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// What one read of the log brings at most: a page.
-pub(super) const READ: ReadLimit = ReadLimit { entries: 512, bytes: PAGE_BYTES_MAX };
+const READ: ReadLimit = ReadLimit { entries: 512, bytes: PAGE_BYTES_MAX };
 
-/// How long the broker may take for one of upstream's questions; then it counts as not answered. Chosen: a
+/// How long broker or worker may take for one of upstream's questions; then it counts as not answered. Chosen: a
 /// person who opens a channel waits as long.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// Questions of one kind under way at once, the others wait. Chosen: more would only queue at the disk.
+const AT_ONCE: usize = 16;
+
+/// Repairs and pages do not wait for each other: a storm of resumes must not delay who is Live.
+pub(super) struct Asking {
+    broker: Broker,
+    repairs: Arc<Semaphore>,
+    pages: Arc<Semaphore>,
+}
+
+impl Asking {
+    pub(super) fn new(broker: Broker) -> Self {
+        let places = || Arc::new(Semaphore::new(AT_ONCE));
+        Self { broker, repairs: places(), pages: places() }
+    }
+
+    /// Reads the log after a position, to repair a channel.
+    pub(super) fn repair(
+        &self,
+        channel: ChannelId,
+        generation: u64,
+        after: Seq,
+        delay: Duration,
+    ) -> impl Future<Output = Job> + Send + 'static {
+        metrics::counter!(crate::metrics::LOG_READS).increment(1);
+        let (broker, places) = (self.broker.clone(), self.repairs.clone());
+        async move {
+            tokio::time::sleep(delay).await;
+            // A closed semaphore is impossible: it lives as long as the jobs' owner.
+            let _place = places.acquire().await;
+            let page = newer(&broker, &channel, after).await;
+            Job::Read { channel, generation, page }
+        }
+    }
+
+    /// Looks for what happened after a draft's end; the channel is followed up to `head`.
+    pub(super) fn look(
+        &self,
+        draft: Draft,
+        place: Place,
+        head: Position,
+    ) -> impl Future<Output = Job> + Send + 'static {
+        let at = match place {
+            Place::Log => "log",
+            Place::Worker => "worker",
+        };
+        metrics::counter!(crate::metrics::PAGE_LOOKS, "at" => at).increment(1);
+        let (broker, places) = (self.broker.clone(), self.pages.clone());
+        async move {
+            let _place = places.acquire().await;
+            Job::Looked(match place {
+                Place::Log => {
+                    let page = in_time(broker.read(draft.channel(), draft.reached(), READ)).await;
+                    draft.with_log(page)
+                }
+                Place::Worker => {
+                    let answer = ask_worker(&broker, &draft.question(head)).await;
+                    draft.with_answer(answer)
+                }
+            })
+        }
+    }
+}
+
+async fn ask_worker(broker: &Broker, question: &EventsRequest) -> Answer<EventsAnswer> {
+    let payload = requests::encode(question).map_err(|_| ErrorCode::Internal)?;
+    let answer = broker.request(RequestSubject::Events, Bytes::from(payload), DEADLINE).await;
+    let answer = answer.map_err(|error| error.code())?;
+    requests::decode::<Answer<EventsAnswer>>(&answer).map_err(|_| ErrorCode::Internal)?
+}
+
 /// Reads the log after a position. The head first: after a loss most channels turn out to have missed nothing.
-pub(super) async fn newer(
-    broker: &Broker,
-    channel: &ChannelId,
-    after: Seq,
-) -> Result<Option<LogPage>, ReadError> {
+async fn newer(broker: &Broker, channel: &ChannelId, after: Seq) -> Result<Option<LogPage>, ReadError> {
     let head = in_time(broker.head(channel)).await?;
     if head.seq <= after {
         return Ok(None);

@@ -1,14 +1,16 @@
 //! The channels that some reactor of this gateway hears: their tails, and how far each reactor was told.
 
-use super::asking::{READ, in_time, newer};
+use super::asking::Asking;
+use super::budget::Budget;
 use super::envelopes::{decode, decoded};
 use super::event::Passing;
-use super::pages::{Draft, Outcome};
+use super::pages::Draft;
+use super::pages::shared::{Shared, Turn};
 use super::reactors::Reactors;
-use super::rings::Rings;
+use super::slots::Slots;
 use super::tail::{Next, Tail};
 use super::typing::Typing;
-use super::{Jobs, ReactorId, Tell};
+use super::{Jobs, Page, PageAsked, ReactorId, Tell};
 use crate::hub::Ticket;
 use broker::{Broker, LogPage, ReadError, SubscriptionControl};
 use bytes::Bytes;
@@ -21,10 +23,14 @@ use runtime::clock::uptime_ms;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::Semaphore;
 
-/// Reads of the log under way at once, the others wait. Chosen: more would only queue at the disk.
-const READS_MAX: usize = 16;
+/// Bytes that all rings hold, nearly and at most. Chosen: a reactor of a busy gateway is behind by much less, and a
+/// site's channels fit.
+const RINGS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Milliseconds after its last event for which a channel keeps its ring. Chosen: twice the cap of a client's
+/// reconnect delay.
+const RING_QUIET_MS: u64 = 60_000;
 
 /// Below how much the first try to read a log again waits that could not be read, and how far that bound doubles.
 /// Chosen: the channels of a busy gateway do not flood a log that is in trouble, and a person still waits for it.
@@ -37,10 +43,8 @@ pub(super) enum Job {
         generation: u64,
         page: Result<Option<LogPage>, ReadError>,
     },
-    PageRead {
-        draft: Draft,
-        page: Result<LogPage, ReadError>,
-    },
+    /// Somebody looked for what a page needs.
+    Looked(Draft),
     /// The slots are subscribed as they were asked for up to here.
     Slots {
         heads: Vec<(ChannelId, u64, Option<Position>)>,
@@ -49,22 +53,12 @@ pub(super) enum Job {
 
 pub(super) struct Following {
     broker: Broker,
-    control: SubscriptionControl,
+    asking: Asking,
+    slots: Slots,
     channels: HashMap<ChannelId, Followed>,
-    /// Followed channels of each slot that is subscribed.
-    slots: HashMap<Slot, usize>,
-    /// What is to be done at the broker's subscription, in order; one job at a time does all of it.
-    wanted: Vec<Wanted>,
-    slots_busy: bool,
     generations: u64,
-    reads: Arc<Semaphore>,
-    rings: Rings,
-}
-
-enum Wanted {
-    Add(Slot),
-    Remove(Slot),
-    Head { channel: ChannelId, generation: u64 },
+    rings: Budget<ChannelId>,
+    pages: Shared,
 }
 
 /// What a reactor wants to hear.
@@ -104,15 +98,13 @@ struct Reader {
 impl Following {
     pub(super) fn new(broker: Broker, control: SubscriptionControl) -> Self {
         Self {
+            asking: Asking::new(broker.clone()),
+            slots: Slots::new(broker.clone(), control),
             broker,
-            control,
             channels: HashMap::new(),
-            slots: HashMap::new(),
-            wanted: Vec::new(),
-            slots_busy: false,
             generations: 0,
-            reads: Arc::new(Semaphore::new(READS_MAX)),
-            rings: Rings::default(),
+            rings: Budget::new(RINGS_BYTES_MAX, RING_QUIET_MS),
+            pages: Shared::default(),
         }
     }
 
@@ -128,16 +120,14 @@ impl Following {
             return;
         }
         self.generations += 1;
-        let slot = Slot::of(&channel);
-        let tail = Tail::starting(self.broker.epoch(slot.shard));
+        let tail = self.starting(&channel);
         self.channels.insert(channel.clone(), Followed::new(self.generations, tail, reader));
-        let users = self.slots.entry(slot).or_default();
-        *users += 1;
-        if *users == 1 {
-            self.wanted.push(Wanted::Add(slot));
-        }
-        self.wanted.push(Wanted::Head { channel, generation: self.generations });
-        self.work_slots(jobs);
+        self.slots.follow(channel, self.generations);
+        self.slots.work(jobs);
+    }
+
+    fn starting(&self, channel: &ChannelId) -> Tail {
+        Tail::starting(self.broker.epoch(Slot::of(channel).shard))
     }
 
     pub(super) fn unsubscribe(&mut self, reactor: ReactorId, channel: &ChannelId, jobs: &Jobs) {
@@ -145,49 +135,15 @@ impl Following {
         followed.readers.retain(|reader| reader.reactor != reactor);
         if followed.readers.is_empty() {
             self.forget(channel);
-            self.work_slots(jobs);
+            self.slots.work(jobs);
         }
     }
 
     fn forget(&mut self, channel: &ChannelId) {
-        if self.channels.remove(channel).is_none() {
-            return;
+        if self.channels.remove(channel).is_some() {
+            self.rings.forget(channel);
+            self.slots.leave(channel);
         }
-        self.rings.forget(channel);
-        let slot = Slot::of(channel);
-        if let Some(users) = self.slots.get_mut(&slot) {
-            *users -= 1;
-            if *users == 0 {
-                self.slots.remove(&slot);
-                self.wanted.push(Wanted::Remove(slot));
-            }
-        }
-    }
-
-    /// Does what is wanted at the broker's subscription, in the order in which it was wanted: an add that
-    /// overtook a remove would end a subscription that somebody relies on.
-    fn work_slots(&mut self, jobs: &Jobs) {
-        if self.slots_busy || self.wanted.is_empty() {
-            return;
-        }
-        self.slots_busy = true;
-        let (broker, control, wanted) =
-            (self.broker.clone(), self.control.clone(), std::mem::take(&mut self.wanted));
-        jobs.push(Box::pin(async move {
-            let mut heads = Vec::new();
-            for wanted in wanted {
-                match wanted {
-                    Wanted::Add(slot) => control.add(slot).await,
-                    Wanted::Remove(slot) => control.remove(slot).await,
-                    Wanted::Head { channel, generation } => {
-                        let head = in_time(broker.head(&channel)).await;
-                        let head = head.inspect_err(|error| tracing::warn!(%error, %channel, "no head"));
-                        heads.push((channel, generation, head.ok()));
-                    }
-                }
-            }
-            Job::Slots { heads }
-        }));
     }
 
     /// The subscription stands and the heads were read behind it: from here on nothing is missed.
@@ -197,7 +153,7 @@ impl Following {
         reactors: &mut Reactors,
         jobs: &Jobs,
     ) {
-        self.slots_busy = false;
+        self.slots.worked();
         for (channel, generation, head) in heads {
             let Some(followed) = self.channels.get_mut(&channel).filter(|f| f.generation == generation)
             else {
@@ -205,17 +161,22 @@ impl Following {
             };
             let readers: Vec<_> =
                 followed.readers.iter().map(|reader| (reader.reactor, reader.ticket)).collect();
-            if let Some(head) = head {
-                followed.started = true;
-                let next = followed.tail.start(head.seq);
-                readers.into_iter().for_each(|(id, ticket)| reactors.subscribed(id, channel.clone(), ticket));
-                self.follow_up(&channel, next, jobs);
-            } else {
-                readers.into_iter().for_each(|(id, ticket)| reactors.failed(id, channel.clone(), ticket));
-                self.forget(&channel);
+            match head {
+                Some(head) => {
+                    followed.started = true;
+                    let next = followed.tail.start(head.seq);
+                    readers
+                        .into_iter()
+                        .for_each(|(id, ticket)| reactors.subscribed(id, channel.clone(), ticket));
+                    self.follow_up(&channel, next, jobs);
+                }
+                None => {
+                    readers.into_iter().for_each(|(id, ticket)| reactors.failed(id, channel.clone(), ticket));
+                    self.forget(&channel);
+                }
             }
         }
-        self.work_slots(jobs);
+        self.slots.work(jobs);
     }
 
     /// Takes a live copy as the broker sent it.
@@ -285,37 +246,28 @@ impl Following {
         }
     }
 
-    /// Lets those rings go that are too much, or were quiet too long.
-    pub(super) fn drop_rings(&mut self, now_ms: u64) {
+    /// Lets those rings and pages go that are too much, or were kept for long enough.
+    pub(super) fn drop_old(&mut self, now_ms: u64) {
         while let Some(channel) = self.rings.surplus(now_ms) {
             if let Some(followed) = self.channels.get_mut(&channel) {
                 followed.tail.drop_ring();
             }
         }
+        self.pages.drop_old(now_ms);
     }
 
     fn read(&self, channel: &ChannelId, delay: Duration, jobs: &Jobs) {
         let Some(followed) = self.channels.get(channel) else { return };
-        metrics::counter!(crate::metrics::LOG_READS).increment(1);
         let (after, generation) = (followed.tail.read_after(), followed.generation);
-        let (broker, reads, channel) = (self.broker.clone(), self.reads.clone(), channel.clone());
-        jobs.push(Box::pin(async move {
-            tokio::time::sleep(delay).await;
-            // A closed semaphore is impossible: it lives as long as the jobs' owner.
-            let _permit = reads.acquire().await;
-            let page = newer(&broker, &channel, after).await;
-            Job::Read { channel, generation, page }
-        }));
+        jobs.push(Box::pin(self.asking.repair(channel.clone(), generation, after, delay)));
     }
 
-    /// Reads the log for a page whose beginning the ring has forgotten.
-    pub(super) fn read_for(&self, draft: Draft, jobs: &Jobs) {
-        let (broker, reads) = (self.broker.clone(), self.reads.clone());
-        jobs.push(Box::pin(async move {
-            let _permit = reads.acquire().await;
-            let page = in_time(broker.read(draft.channel(), draft.reached(), READ)).await;
-            Job::PageRead { draft, page }
-        }));
+    /// Somebody looked for what a page needs: whoever waits for it asks again, or hears that there was no answer.
+    pub(super) fn on_looked(&mut self, draft: Draft, reactors: &mut Reactors) {
+        let has_failed = draft.has_failed();
+        for asked in self.pages.came(draft, uptime_ms()) {
+            if has_failed { reactors.no_page(asked) } else { reactors.page(asked) }
+        }
     }
 
     /// Puts news of a channel on the list of each reactor that does not have them there yet.
@@ -374,9 +326,25 @@ impl Following {
         reader.sent = Some(tail.cursor());
     }
 
-    /// Makes the page that a socket of a reactor waits for; `None` when the reactor does not hear the channel.
-    pub(super) fn tell_page(&mut self, reactor: ReactorId, draft: Draft) -> Option<Outcome> {
-        let (tail, reader) = self.reader(reactor, draft.channel())?;
-        Some(draft.finish(tail, reader.sent?))
+    /// Returns the page that a socket waits for, or looks for it: then the socket's question comes again.
+    pub(super) fn tell_page(&mut self, asked: PageAsked, jobs: &Jobs) -> Option<Page> {
+        let channel = asked.start.channel.clone();
+        let told = self.channels.get(&channel).and_then(|followed| {
+            let reader = followed.readers.iter().find(|reader| reader.reactor == asked.reactor)?;
+            Some((&followed.tail, reader.sent?))
+        });
+        // The reactor does not hear the channel any more, or not yet again.
+        let Some((tail, sent)) = told else { return Some(Page::Failed) };
+        match self.pages.page(asked, tail, sent, uptime_ms()) {
+            Turn::Page(page) => {
+                metrics::counter!(crate::metrics::PAGES_TOLD).increment(1);
+                Some(page)
+            }
+            Turn::Waits => None,
+            Turn::Look(draft, place) => {
+                jobs.push(Box::pin(self.asking.look(draft, place, tail.position())));
+                None
+            }
+        }
     }
 }

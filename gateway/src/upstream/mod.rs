@@ -6,12 +6,13 @@
 //! reactor gets of one channel - answer to a subscription, events, pages - comes through one queue in one order.
 
 mod asking;
+mod budget;
 mod envelopes;
 pub(crate) mod event;
 mod following;
 pub(crate) mod pages;
 mod reactors;
-mod rings;
+mod slots;
 pub(crate) mod tail;
 mod typing;
 
@@ -24,6 +25,7 @@ use bytes::Bytes;
 use event::{Event, Passing};
 use following::{Following, Job, Subscription};
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use pages::Start;
 use protocol::frames::Dialect;
 use protocol::ids::{ChannelId, Position, Seq};
 use protocol::limits::PAGE_BYTES_MAX;
@@ -54,8 +56,7 @@ pub(crate) struct PageAsked {
     pub(crate) reactor: ReactorId,
     pub(crate) connection: ConnectionId,
     pub(crate) dialect: Dialect,
-    pub(crate) channel: ChannelId,
-    pub(crate) position: Position,
+    pub(crate) start: Start,
 }
 
 /// What a reactor is told, in this order.
@@ -74,13 +75,14 @@ pub(crate) enum Tell {
     Page { connection: ConnectionId, channel: ChannelId, page: Page },
 }
 
-/// A page for one socket.
+/// A page of `resumed`.
+#[derive(Clone)]
 pub(crate) enum Page {
     /// Everything up to where the reactor is now: the channel is Live from here on. No frame: nothing was new.
     Last(Option<Bytes>),
     /// A full page; the client asks for the next one.
     More(Bytes),
-    /// The log could not be read.
+    /// Neither log nor worker answered.
     Failed,
 }
 
@@ -99,8 +101,8 @@ const TURN_EVENTS_MAX: usize = 256;
 /// its reactors are told.
 const TURN_BYTES_MAX: usize = PAGE_BYTES_MAX;
 
-/// Between two looks for rings that were quiet too long.
-const RINGS_LOOK: Duration = Duration::from_secs(10);
+/// Between two looks for rings and pages that were kept for long enough.
+const OLD_LOOK: Duration = Duration::from_secs(10);
 
 /// The one task of upstream.
 pub(crate) struct Upstream {
@@ -128,11 +130,11 @@ impl Upstream {
 
     /// Runs until every reactor is gone or the broker ends the subscription.
     pub(crate) async fn run(mut self) {
-        let mut looks = tokio::time::interval(RINGS_LOOK);
+        let mut looks = tokio::time::interval(OLD_LOOK);
         loop {
             self.reactors.tell(&mut self.following, &mut self.jobs);
             // Who has room was told: what goes now is missed only by who was behind for long.
-            self.following.drop_rings(runtime::clock::uptime_ms());
+            self.following.drop_old(runtime::clock::uptime_ms());
             tokio::select! {
                 // Each arm is cancel safe: two receivers, a set of owned futures, permits kept in the set, a timer.
                 event = self.subscriber.next() => match event {
@@ -194,7 +196,7 @@ impl Upstream {
             Ask::Unsubscribe { reactor, channel } => {
                 self.following.unsubscribe(reactor, &channel, &self.jobs);
             }
-            Ask::Page(asked) => self.reactors.page(pages::Draft::new(asked)),
+            Ask::Page(asked) => self.reactors.page(asked),
         }
     }
 
@@ -205,7 +207,7 @@ impl Upstream {
                 self.following.on_read(&channel, generation, page, &self.jobs);
                 self.following.list_news(&channel, &mut self.reactors);
             }
-            Job::PageRead { draft, page } => self.reactors.page(draft.with(page)),
+            Job::Looked(draft) => self.following.on_looked(draft, &mut self.reactors),
         }
     }
 }

@@ -1,61 +1,114 @@
-//! Pages of `resumed`: what happened in a channel after a position, as one frame for one socket.
+//! Pages of `resumed`: what happened in a channel after a position, as one frame for everybody who stands there.
+//!
+//! The ring has it, or else the log, or else a worker, who has the store. Invariant: a page goes on exactly where its
+//! reader stands, without a gap, and all its events are of the life of the log in which it ends.
 
+pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
 
-use super::envelopes::decoded;
+use super::Page;
+use super::envelopes::{decode, decoded};
 use super::tail::Tail;
-use super::{Page, PageAsked};
 use crate::websocket::encoder;
 use broker::{LogPage, ReadError};
 use protocol::codec::{PageEnding, encode_event, encode_resumed};
+use protocol::codes::ErrorCode;
 use protocol::envelope::{Envelope, Logged};
-use protocol::frames::Form;
+use protocol::frames::{Dialect, Form};
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::limits::PAGE_BYTES_MAX;
+use protocol::requests::{EventsAnswer, EventsPage, EventsRequest};
 
-/// A page on its way: what was read of the log so far.
+/// Bytes of an envelope beside its body: its ids and its record. Reckoned, rounded up.
+const ENVELOPE_BYTES: usize = 512;
+
+/// Where somebody goes on from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Start {
+    pub(crate) channel: ChannelId,
+    pub(crate) position: Position,
+}
+
+/// What happened after a position, as far as it was looked for.
 pub(crate) struct Draft {
-    asked: PageAsked,
+    start: Start,
+    /// The life of the log that `read` and `reached` belong to.
+    epoch: Epoch,
     read: Vec<(Seq, Envelope)>,
-    /// Everything in `(asked.position, reached]` is in `read`.
+    /// Everything between the start and here is in `read`.
     reached: Seq,
     found: Found,
 }
 
-/// What the log said.
+/// What was said where somebody looked.
 enum Found {
-    /// It was not asked: the ring may reach back to the position.
+    /// Nobody looked: the ring may reach back to the position.
     Unasked,
-    /// It gave everything up to its head.
+    /// Everything up to the log's head.
     Everything,
-    /// It has more than a page after `reached`.
+    /// More than a page follows after `reached`.
     More,
-    /// It was purged beyond the position, or ends before it: it is not the log that the client saw.
-    Elsewhere,
-    /// It could not be read.
+    /// The log was purged beyond `reached`: the store has what is missing.
+    Purged,
+    /// Nobody knows the position.
+    Unknown,
+    /// There was no answer.
     Nothing,
+}
+
+/// Who may know more than the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    Log,
+    Worker,
 }
 
 /// What becomes of a draft.
 pub(crate) enum Outcome {
-    Done(Page),
-    /// The ring does not reach back to `reached`: read the log from there.
-    Read(Draft),
+    Done(Made),
+    /// Look there for what happened after `reached`.
+    Look(Place),
+}
+
+/// A page, and for whom it holds.
+pub(crate) struct Made {
+    pub(crate) page: Page,
+    dialect: Dialect,
+    /// Where its readers' reactor was when it was made.
+    here: Position,
+    /// Where it ends.
+    end: Position,
+}
+
+impl Made {
+    /// Whether it is the page, too, for a reader of this dialect whose reactor was told everything up to `here`.
+    fn fits(&self, dialect: Dialect, here: &Position) -> bool {
+        let holds = match self.page {
+            // Nothing that happens later changes what lies before its end.
+            Page::More(_) => self.end.epoch != here.epoch || self.end.seq <= here.seq,
+            Page::Last(_) => self.here == *here,
+            Page::Failed => false,
+        };
+        holds && self.dialect == dialect
+    }
+
+    fn bytes(&self) -> usize {
+        match &self.page {
+            Page::Last(Some(frame)) | Page::More(frame) => frame.len(),
+            Page::Last(None) | Page::Failed => 0,
+        }
+    }
 }
 
 impl Draft {
-    pub(crate) fn new(asked: PageAsked) -> Self {
-        let reached = asked.position.seq;
-        Self { asked, read: Vec::new(), reached, found: Found::Unasked }
-    }
-
-    pub(crate) fn asked(&self) -> &PageAsked {
-        &self.asked
+    pub(crate) fn new(start: Start) -> Self {
+        let Position { epoch, seq } = start.position.clone();
+        Self { start, epoch, read: Vec::new(), reached: seq, found: Found::Unasked }
     }
 
     pub(crate) fn channel(&self) -> &ChannelId {
-        &self.asked.channel
+        &self.start.channel
     }
 
     /// Returns after which position the log is to be read.
@@ -63,95 +116,169 @@ impl Draft {
         self.reached
     }
 
+    /// Returns what a worker is asked by somebody who follows the channel up to `head`.
+    pub(super) fn question(&self, head: Position) -> EventsRequest {
+        let after = Position { epoch: self.epoch.clone(), seq: self.reached };
+        EventsRequest { channel_id: self.start.channel.clone(), after, head }
+    }
+
+    /// Whether there was no answer: nobody can be told anything, and the next one looks again.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self.found, Found::Nothing)
+    }
+
+    fn envelopes(&self) -> impl Iterator<Item = (Seq, &Envelope)> {
+        self.read.iter().map(|(seq, envelope)| (*seq, envelope))
+    }
+
+    /// Returns the bytes that it holds, nearly and at most.
+    fn bytes(&self) -> usize {
+        self.read.iter().map(|(_, envelope)| envelope.body.get().len() + ENVELOPE_BYTES).sum()
+    }
+
     /// Takes a page of the log after `reached`.
-    pub(crate) fn with(mut self, page: Result<LogPage, ReadError>) -> Self {
-        let page = match page {
-            Ok(page) => page,
+    pub(crate) fn with_log(mut self, page: Result<LogPage, ReadError>) -> Self {
+        self.found = match page {
             Err(error) => {
-                tracing::warn!(%error, channel = %self.asked.channel, "the log cannot be read for a resume");
-                self.found = Found::Nothing;
-                return self;
+                tracing::warn!(%error, channel = %self.start.channel, "the log cannot be read for a resume");
+                Found::Nothing
+            }
+            Ok(page) if page.head < self.reached => Found::Unknown,
+            Ok(page) if page.floor > self.reached => Found::Purged,
+            Ok(page) => {
+                let last = page.entries.last().map_or(self.reached, |entry| entry.seq);
+                let reached = if page.end { page.head.max(last) } else { last };
+                self.take(decoded(page.entries), reached, !page.end)
             }
         };
-        if page.floor > self.reached || page.head < self.asked.position.seq {
-            self.found = Found::Elsewhere;
-            return self;
-        }
-        let last = page.entries.last().map_or(self.reached, |entry| entry.seq);
-        self.read.extend(decoded(page.entries));
-        self.reached = if page.end { page.head.max(last) } else { last };
-        self.found = if page.end { Found::Everything } else { Found::More };
         self
     }
 
-    /// Makes the page for a reactor that was told everything up to `sent`.
-    pub(crate) fn finish(self, tail: &Tail, sent: Seq) -> Outcome {
-        let here = Position { epoch: tail.epoch().clone(), seq: sent };
-        let asked_here = self.asked.position.epoch == here.epoch;
-        let page = match self.found {
-            _ if !asked_here => self.frame(&[], &here, PageEnding::Reset),
-            Found::Nothing => Page::Failed,
-            Found::Elsewhere => self.frame(&[], &here, PageEnding::Reset),
-            // An acknowledgement may be ahead of what came here; a position of another log looks the same.
-            Found::Unasked if self.reached > tail.cursor() => return Outcome::Read(self),
-            _ if self.reached >= sent => self.cut(Vec::new(), here),
-            Found::More => {
-                let reached = Position { seq: self.reached, ..here };
-                self.cut_more(reached)
+    /// Takes a worker's answer.
+    pub(crate) fn with_answer(mut self, answer: Result<EventsAnswer, ErrorCode>) -> Self {
+        self.found = match answer {
+            Err(code) => {
+                tracing::warn!(code = code.as_str(), channel = %self.start.channel, "no worker answers a resume");
+                Found::Nothing
             }
-            Found::Unasked | Found::Everything => match tail.after(self.reached) {
-                None => return Outcome::Read(self),
-                Some(events) => {
-                    let newer = events.filter(|event| event.seq() <= sent);
-                    let newer = newer.map(|event| (event.seq(), event.logged.envelope.clone())).collect();
-                    self.cut(newer, here)
+            Ok(EventsAnswer::Unknown) => Found::Unknown,
+            Ok(EventsAnswer::Page(page)) if page.epoch < self.epoch => Found::Unknown,
+            Ok(EventsAnswer::Page(EventsPage { epoch, events, reached, more })) => {
+                if epoch != self.epoch {
+                    (self.epoch, self.reached) = (epoch, 0);
                 }
-            },
+                let channel = &self.start.channel;
+                let read = events.iter().filter_map(|event| {
+                    Some((event.seq, decode(channel, event.seq, event.envelope.get().as_bytes())?))
+                });
+                let read = read.collect();
+                self.take(read, reached, more)
+            }
         };
-        Outcome::Done(page)
+        self
+    }
+
+    fn take(&mut self, read: Vec<(Seq, Envelope)>, reached: Seq, more: bool) -> Found {
+        if more && reached <= self.reached {
+            tracing::warn!(channel = %self.start.channel, "there is more, but nothing came");
+            return Found::Nothing;
+        }
+        (self.read, self.reached) = (read, reached);
+        if more { Found::More } else { Found::Everything }
+    }
+
+    /// Makes the page for readers whose reactor was told everything up to `sent`.
+    pub(crate) fn finish<'a>(&'a self, tail: &'a Tail, sent: Seq, dialect: Dialect) -> Outcome {
+        let here = Position { epoch: tail.epoch().clone(), seq: sent };
+        let lives_now = self.epoch == here.epoch;
+        let making = Making { draft: self, dialect, here };
+        Outcome::Done(match self.found {
+            Found::Nothing => making.failed(),
+            Found::Unknown => making.frame(&[], None, PageEnding::Reset),
+            Found::Purged => return Outcome::Look(Place::Worker),
+            Found::Unasked if !lives_now => return Outcome::Look(Place::Worker),
+            Found::More if !lives_now => making.more(),
+            // The log began anew while somebody looked.
+            Found::Everything if !lives_now => making.failed(),
+            // An acknowledgement may be ahead of what came here; a position of another log looks the same.
+            Found::Unasked if self.reached > tail.cursor() => return Outcome::Look(Place::Log),
+            _ if self.reached >= sent => making.last(std::iter::empty()),
+            Found::More => making.more(),
+            Found::Unasked | Found::Everything => match tail.after(self.reached) {
+                Some(events) => making.last(events.map(|event| (event.seq(), &event.logged.envelope))),
+                None if self.read.is_empty() => return Outcome::Look(Place::Log),
+                // The ring moves on faster than the log is read: there is a page already, and the client asks on.
+                None => making.more(),
+            },
+        })
+    }
+}
+
+/// A page that is being made.
+struct Making<'a> {
+    draft: &'a Draft,
+    dialect: Dialect,
+    here: Position,
+}
+
+impl<'a> Making<'a> {
+    fn failed(self) -> Made {
+        Made { page: Page::Failed, dialect: self.dialect, end: self.here.clone(), here: self.here }
     }
 
     /// Encodes what was read and what is newer, up to `here` and within a page's bytes: the last page, if all fits.
-    fn cut(mut self, newer: Vec<(Seq, Envelope)>, here: Position) -> Page {
-        self.read.retain(|(seq, _)| *seq <= here.seq);
-        self.read.extend(newer);
-        match self.encode(&here.epoch) {
-            Encoded { cut_after: Some(seq), events } => {
-                self.frame(&events, &Position { seq, ..here }, PageEnding::More)
-            }
-            Encoded { events, .. } if events.is_empty() => Page::Last(None),
-            Encoded { events, .. } => self.frame(&events, &here, PageEnding::Last),
+    fn last(self, newer: impl Iterator<Item = (Seq, &'a Envelope)>) -> Made {
+        let sent = self.here.seq;
+        let up_to_here = self.draft.envelopes().chain(newer).filter(|(seq, _)| *seq <= sent);
+        let Encoded { events, cut_after } = self.encode(up_to_here);
+        if cut_after.is_some() {
+            return self.frame(&events, cut_after, PageEnding::More);
         }
+        if events.is_empty() && self.here.epoch == self.draft.start.position.epoch {
+            return Made {
+                page: Page::Last(None),
+                dialect: self.dialect,
+                end: self.here.clone(),
+                here: self.here,
+            };
+        }
+        self.frame(&events, None, PageEnding::Last)
     }
 
-    /// Encodes what was read up to `reached`, behind which the log has more.
-    fn cut_more(self, reached: Position) -> Page {
-        let Encoded { events, cut_after } = self.encode(&reached.epoch);
-        let seq = cut_after.unwrap_or(reached.seq);
-        self.frame(&events, &Position { seq, ..reached }, PageEnding::More)
+    /// Encodes what was read up to `reached`, behind which there is more.
+    fn more(self) -> Made {
+        let Encoded { events, cut_after } = self.encode(self.draft.envelopes());
+        let end = cut_after.unwrap_or(self.draft.reached);
+        self.frame(&events, Some(end), PageEnding::More)
     }
 
     /// Encodes what fits into a page; each event's `prev` is the one before it in the page, the first one's the
-    /// position that was asked for.
-    fn encode(&self, epoch: &Epoch) -> Encoded {
-        let (mut events, mut bytes, mut prev) = (Vec::new(), 0, self.asked.position.seq);
-        for (seq, envelope) in &self.read {
-            let logged = Logged { seq: *seq, prev, envelope: envelope.clone() };
+    /// position that was asked for, or the beginning of a life that came after it.
+    fn encode(&self, envelopes: impl Iterator<Item = (Seq, &'a Envelope)>) -> Encoded {
+        let Draft { start, epoch, .. } = self.draft;
+        let mut prev = if *epoch == start.position.epoch { start.position.seq } else { 0 };
+        let (mut events, mut bytes) = (Vec::new(), 0);
+        for (seq, envelope) in envelopes {
+            let logged = Logged { seq, prev, envelope: envelope.clone() };
             let Ok(Some(json)) = encode_event(epoch, &logged, Form::V1) else { continue };
             if bytes + json.len() > PAGE_BYTES_MAX && !events.is_empty() {
                 return Encoded { events, cut_after: Some(prev) };
             }
             bytes += json.len();
-            prev = *seq;
+            prev = seq;
             events.push(json);
         }
         Encoded { events, cut_after: None }
     }
 
-    fn frame(&self, events: &[String], position: &Position, ending: PageEnding) -> Page {
-        let json = encode_resumed(&self.asked.channel, position, events, ending);
-        let frame = encoder::frame(self.asked.dialect, &json);
-        if ending == PageEnding::More { Page::More(frame) } else { Page::Last(Some(frame)) }
+    /// Makes the frame of a page that ends at `end` of the draft's life, or at `here`.
+    fn frame(self, events: &[String], end: Option<Seq>, ending: PageEnding) -> Made {
+        let Self { draft, dialect, here } = self;
+        let end = end.map_or_else(|| here.clone(), |seq| Position { epoch: draft.epoch.clone(), seq });
+        let json = encode_resumed(&draft.start.channel, &end, events, ending);
+        let frame = encoder::frame(dialect, &json);
+        let page = if ending == PageEnding::More { Page::More(frame) } else { Page::Last(Some(frame)) };
+        Made { page, dialect, here, end }
     }
 }
 

@@ -2,8 +2,7 @@
 
 use super::event::Passing;
 use super::following::Following;
-use super::pages::{Draft, Outcome};
-use super::{Jobs, Page, ReactorId, Tell};
+use super::{Jobs, Page, PageAsked, ReactorId, Tell};
 use crate::hub::Ticket;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use protocol::ids::ChannelId;
@@ -49,7 +48,8 @@ enum Todo {
     Failed { channel: ChannelId, ticket: Ticket },
     News(ChannelId),
     Passing(Arc<Passing>),
-    Page(Draft),
+    Page(PageAsked),
+    NoPage(PageAsked),
 }
 
 impl Reactors {
@@ -80,8 +80,12 @@ impl Reactors {
         list.todo.push_back(Todo::Passing(passing));
     }
 
-    pub(super) fn page(&mut self, draft: Draft) {
-        self.push(draft.asked().reactor, Todo::Page(draft));
+    pub(super) fn page(&mut self, asked: PageAsked) {
+        self.push(asked.reactor, Todo::Page(asked));
+    }
+
+    pub(super) fn no_page(&mut self, asked: PageAsked) {
+        self.push(asked.reactor, Todo::NoPage(asked));
     }
 
     fn push(&mut self, reactor: ReactorId, todo: Todo) {
@@ -161,17 +165,14 @@ impl List {
                     self.passing -= 1;
                     batch.push(Tell::Passing(passing));
                 }
-                Todo::Page(draft) => {
-                    let (connection, channel) = (draft.asked().connection, draft.channel().clone());
-                    let page = match following.tell_page(id, draft) {
-                        Some(Outcome::Done(page)) => page,
-                        Some(Outcome::Read(draft)) => {
-                            following.read_for(draft, jobs);
-                            continue;
-                        }
-                        None => Page::Failed,
-                    };
-                    batch.push(Tell::Page { connection, channel, page });
+                Todo::Page(asked) => {
+                    let (connection, channel) = (asked.connection, asked.start.channel.clone());
+                    if let Some(page) = following.tell_page(asked, jobs) {
+                        batch.push(Tell::Page { connection, channel, page });
+                    }
+                }
+                Todo::NoPage(PageAsked { connection, start, .. }) => {
+                    batch.push(Tell::Page { connection, channel: start.channel, page: Page::Failed });
                 }
             }
         }

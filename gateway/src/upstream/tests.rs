@@ -1,5 +1,7 @@
 //! A burst that waited while upstream did something else reaches a reactor whole.
 
+mod resuming;
+
 use super::*;
 use broker::{Append, Embedded, Options};
 use futures_util::future::join_all;

@@ -1,0 +1,91 @@
+//! The slots that this gateway is subscribed to at the broker, one for as long as a channel of it is followed.
+
+use super::Jobs;
+use super::asking::in_time;
+use super::following::Job;
+use broker::{Broker, SubscriptionControl};
+use protocol::ids::ChannelId;
+use protocol::subjects::Slot;
+use std::collections::HashMap;
+
+/// What is subscribed, and what shall be.
+pub(super) struct Slots {
+    broker: Broker,
+    control: SubscriptionControl,
+    /// Followed channels of each slot that is subscribed.
+    users: HashMap<Slot, usize>,
+    /// What is to be done at the broker's subscription, in order; one job at a time does all of it.
+    wanted: Vec<Wanted>,
+    busy: bool,
+}
+
+enum Wanted {
+    Add(Slot),
+    Remove(Slot),
+    Head { channel: ChannelId, generation: u64 },
+}
+
+impl Slots {
+    pub(super) fn new(broker: Broker, control: SubscriptionControl) -> Self {
+        Self { broker, control, users: HashMap::new(), wanted: Vec::new(), busy: false }
+    }
+
+    /// Subscribes to a channel's slot and reads the channel's head behind it.
+    pub(super) fn follow(&mut self, channel: ChannelId, generation: u64) {
+        let slot = Slot::of(&channel);
+        let users = self.users.entry(slot).or_default();
+        *users += 1;
+        if *users == 1 {
+            self.wanted.push(Wanted::Add(slot));
+        }
+        self.read_head(channel, generation);
+    }
+
+    /// Reads a followed channel's head.
+    pub(super) fn read_head(&mut self, channel: ChannelId, generation: u64) {
+        self.wanted.push(Wanted::Head { channel, generation });
+    }
+
+    /// Ends what [`Self::follow`] began.
+    pub(super) fn leave(&mut self, channel: &ChannelId) {
+        let slot = Slot::of(channel);
+        if let Some(users) = self.users.get_mut(&slot) {
+            *users -= 1;
+            if *users == 0 {
+                self.users.remove(&slot);
+                self.wanted.push(Wanted::Remove(slot));
+            }
+        }
+    }
+
+    /// Does what is wanted at the broker's subscription, in the order in which it was wanted: an add that
+    /// overtook a remove would end a subscription that somebody relies on.
+    pub(super) fn work(&mut self, jobs: &Jobs) {
+        if self.busy || self.wanted.is_empty() {
+            return;
+        }
+        self.busy = true;
+        let (broker, control, wanted) =
+            (self.broker.clone(), self.control.clone(), std::mem::take(&mut self.wanted));
+        jobs.push(Box::pin(async move {
+            let mut heads = Vec::new();
+            for wanted in wanted {
+                match wanted {
+                    Wanted::Add(slot) => control.add(slot).await,
+                    Wanted::Remove(slot) => control.remove(slot).await,
+                    Wanted::Head { channel, generation } => {
+                        let head = in_time(broker.head(&channel)).await;
+                        let head = head.inspect_err(|error| tracing::warn!(%error, %channel, "no head"));
+                        heads.push((channel, generation, head.ok()));
+                    }
+                }
+            }
+            Job::Slots { heads }
+        }));
+    }
+
+    /// The job has ended.
+    pub(super) fn worked(&mut self) {
+        self.busy = false;
+    }
+}
