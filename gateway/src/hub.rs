@@ -82,6 +82,19 @@ impl<M: Clone> Hub<M> {
         }
     }
 
+    /// Takes the cursor back until the subscription is answered again; returns everybody, who is Held from now on.
+    pub(crate) fn restart(&mut self, channel: &ChannelId, ticket: Ticket) -> Vec<M> {
+        let Some(room) = self.rooms.get_mut(channel).filter(|room| room.ticket == ticket) else {
+            return Vec::new();
+        };
+        room.cursor = None;
+        let held = |(member, push): &mut (M, Push)| {
+            *push = Push::Held;
+            member.clone()
+        };
+        room.members.values_mut().map(held).collect()
+    }
+
     /// Gives a subscription up; returns who waited for it.
     pub(crate) fn failed(&mut self, channel: &ChannelId, ticket: Ticket) -> Vec<M> {
         match self.rooms.get(channel) {
@@ -160,6 +173,22 @@ mod tests {
         assert_eq!(hub.join(&channel, ConnectionId(3), 3), Joined::Waiting);
         assert_eq!(hub.subscribed(&channel, new, at(7)), [2, 3]);
         assert_eq!(hub.join(&channel, ConnectionId(4), 4), Joined::Known(at(7)));
+    }
+
+    #[test]
+    fn a_channel_that_begins_anew_pushes_nobody_who_knew_it_before() {
+        let (mut hub, channel) = (Hub::new(), ChannelId::parse("general").unwrap());
+        let Joined::First(ticket) = hub.join(&channel, ConnectionId(1), 1) else { panic!("first") };
+        hub.subscribed(&channel, ticket, at(7));
+        hub.set(&channel, ConnectionId(1), Push::Live);
+        assert!(hub.restart(&channel, ticket + 1).is_empty(), "of another subscription");
+        assert_eq!(pushed(&mut hub, &channel, 8), [1]);
+        assert_eq!(hub.restart(&channel, ticket), [1]);
+        assert_eq!(hub.join(&channel, ConnectionId(2), 2), Joined::Waiting);
+        let reborn = Position { epoch: Epoch::parse("later").unwrap(), seq: 2 };
+        assert_eq!(hub.subscribed(&channel, ticket, reborn), [1, 2]);
+        hub.set(&channel, ConnectionId(2), Push::Live);
+        assert_eq!(pushed(&mut hub, &channel, 3), [2], "a lower seq is news in another life");
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(crate) const PAGE_LOOKS: &str = "gateway_page_looks_total";
 pub(crate) const PAGES_ENCODED: &str = "gateway_pages_encoded_total";
 /// Pages of `resumed` that were told to sockets.
 pub(crate) const PAGES_TOLD: &str = "gateway_pages_told_total";
+/// Followed channels whose log began anew.
+pub(crate) const LIVES: &str = "gateway_channels_begun_anew_total";
 /// Typing and the like that was shed.
 pub(crate) const PASSING_DROPPED: &str = "gateway_passing_dropped_total";
 
@@ -55,5 +57,6 @@ pub(crate) fn describe() {
     describe_counter!(PAGE_LOOKS, "Looks for what a page of resumed needs and no ring has, by where");
     describe_counter!(PAGES_ENCODED, "Pages of resumed that were encoded; sockets share them");
     describe_counter!(PAGES_TOLD, "Pages of resumed that were told to sockets");
+    describe_counter!(LIVES, "Followed channels whose log began anew");
     describe_counter!(PASSING_DROPPED, "Typing and the like that was shed");
 }

@@ -10,6 +10,9 @@ use protocol::codes::CloseCode;
 use protocol::ids::{ChannelId, Position, Seq};
 use std::rc::Rc;
 
+/// Sockets of a channel closed before others get their turn. Chosen: some tenths of a millisecond.
+const CLOSED_PER_TURN: usize = 32;
+
 impl Reactor {
     pub(super) fn told(self: &Rc<Self>, batch: Vec<Tell>) {
         for tell in batch {
@@ -23,6 +26,7 @@ impl Reactor {
                         self.drive(&connection, Input::SubscribeFailed(channel.clone()));
                     }
                 }
+                Tell::AnotherLife { channel, ticket } => self.another_life(&channel, ticket),
                 Tell::Behind { channel, cursor } => self.behind(&channel, cursor),
                 Tell::Page { connection, channel, page } => {
                     let connection = self.connections.borrow().get(&connection).cloned();
@@ -114,6 +118,18 @@ impl Reactor {
         tracing::warn!(%channel, "a reactor fell behind its ring; its sockets resume");
         let missed: Vec<_> = self.hub.borrow_mut().advance(channel, cursor).cloned().collect();
         self.overflowed(channel, &missed);
+    }
+
+    /// Whatever the sockets of this channel were told of its positions is in doubt: they come back and resume.
+    fn another_life(self: &Rc<Self>, channel: &ChannelId, ticket: Ticket) {
+        let members = self.hub.borrow_mut().restart(channel, ticket);
+        let reactor = self.clone();
+        self.common.shutdown.spawn_local("position-lost", async move {
+            for some in members.chunks(CLOSED_PER_TURN) {
+                some.iter().for_each(|connection| reactor.close(connection, CloseCode::PositionLost));
+                tokio::task::yield_now().await;
+            }
+        });
     }
 
     /// A page that its session does not wait for any more is nobody's; the session still hears that it came.

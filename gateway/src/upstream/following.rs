@@ -162,7 +162,7 @@ impl Following {
             let readers: Vec<_> =
                 followed.readers.iter().map(|reader| (reader.reactor, reader.ticket)).collect();
             match head {
-                Some(head) => {
+                Some(head) if head.epoch == *followed.tail.epoch() => {
                     followed.started = true;
                     let next = followed.tail.start(head.seq);
                     readers
@@ -170,6 +170,7 @@ impl Following {
                         .for_each(|(id, ticket)| reactors.subscribed(id, channel.clone(), ticket));
                     self.follow_up(&channel, next, jobs);
                 }
+                Some(_) => self.restart(&channel, reactors, jobs),
                 None => {
                     readers.into_iter().for_each(|(id, ticket)| reactors.failed(id, channel.clone(), ticket));
                     self.forget(&channel);
@@ -177,6 +178,40 @@ impl Following {
             }
         }
         self.slots.work(jobs);
+    }
+
+    /// Begins anew where the log began anew: the positions of the channel's sockets are in doubt.
+    fn restart(&mut self, channel: &ChannelId, reactors: &mut Reactors, jobs: &Jobs) {
+        let tail = self.starting(channel);
+        let Some(followed) = self.channels.get_mut(channel) else { return };
+        tracing::warn!(%channel, was = %followed.tail.epoch(), now = %tail.epoch(), "a channel's log began anew");
+        metrics::counter!(crate::metrics::LIVES).increment(1);
+        self.generations += 1;
+        followed.generation = self.generations;
+        (followed.tail, followed.started) = (tail, false);
+        for reader in &mut followed.readers {
+            if reader.sent.take().is_some() {
+                reactors.another_life(reader.reactor, channel.clone(), reader.ticket);
+            }
+        }
+        self.rings.forget(channel);
+        self.slots.read_head(channel.clone(), self.generations);
+        self.slots.work(jobs);
+    }
+
+    /// Compares the life of a channel's tail with the log's; `epoch` is what somebody says of it.
+    pub(super) fn notice_life(
+        &mut self,
+        channel: &ChannelId,
+        epoch: &Epoch,
+        reactors: &mut Reactors,
+        jobs: &Jobs,
+    ) {
+        let Some(followed) = self.channels.get(channel).filter(|f| f.tail.epoch() != epoch) else { return };
+        // Another process may know of a new life before this one does, or of an old one after it.
+        if *followed.tail.epoch() != self.broker.epoch(Slot::of(channel).shard) {
+            self.restart(channel, reactors, jobs);
+        }
     }
 
     /// Takes a live copy as the broker sent it.
@@ -189,10 +224,12 @@ impl Following {
     }
 
     /// Something newest was dropped on the way, nobody knows of which channel: the log knows.
-    pub(super) fn on_lost(&mut self, jobs: &Jobs) {
+    pub(super) fn on_lost(&mut self, reactors: &mut Reactors, jobs: &Jobs) {
         metrics::counter!(crate::metrics::LIVE_LOST).increment(1);
         let channels: Vec<ChannelId> = self.channels.keys().cloned().collect();
         for channel in channels {
+            let epoch = self.broker.epoch(Slot::of(&channel).shard);
+            self.notice_life(&channel, &epoch, reactors, jobs);
             let Some(followed) = self.channels.get_mut(&channel) else { continue };
             let next = followed.tail.on_lost();
             self.follow_up(&channel, next, jobs);
@@ -200,8 +237,15 @@ impl Following {
     }
 
     /// Compares what came with what is logged; what is missing is read.
-    pub(super) fn on_heads(&mut self, epoch: &Epoch, heads: &[(ChannelId, Seq)], jobs: &Jobs) {
+    pub(super) fn on_heads(
+        &mut self,
+        epoch: &Epoch,
+        heads: &[(ChannelId, Seq)],
+        reactors: &mut Reactors,
+        jobs: &Jobs,
+    ) {
         for (channel, seq) in heads {
+            self.notice_life(channel, epoch, reactors, jobs);
             let Some(followed) = self.channels.get_mut(channel) else { continue };
             if followed.tail.epoch() == epoch && followed.tail.cursor() < *seq {
                 let next = followed.tail.on_lost();
@@ -301,13 +345,14 @@ impl Following {
         Some((&followed.tail, reader))
     }
 
-    /// Answers a subscription, unless it was given up meanwhile.
+    /// Answers a subscription, unless it was given up meanwhile, or the channel begins anew.
     pub(super) fn tell_subscribed(
         &mut self,
         reactor: ReactorId,
         channel: ChannelId,
         ticket: Ticket,
     ) -> Option<Tell> {
+        self.channels.get(&channel).filter(|followed| followed.started)?;
         let (tail, reader) = self.reader(reactor, &channel).filter(|(_, reader)| reader.ticket == ticket)?;
         reader.sent = Some(tail.cursor());
         let cursor = tail.position();

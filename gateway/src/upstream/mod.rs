@@ -67,6 +67,9 @@ pub(crate) enum Tell {
     Failed { channel: ChannelId, ticket: Ticket },
     /// The next event of a channel.
     Event(Arc<Event>),
+    /// The channel's log began anew: what was said of its positions holds no more. `Subscribed` follows under the same
+    /// ticket.
+    AnotherLife { channel: ChannelId, ticket: Ticket },
     /// This reactor was so far behind that the ring has moved on: its sockets must resume this channel.
     Behind { channel: ChannelId, cursor: Seq },
     /// Something that is not kept.
@@ -168,6 +171,7 @@ impl Upstream {
     fn take_one(&mut self, event: LiveEvent) -> usize {
         match event {
             LiveEvent::Durable { channel, prev, position, envelope } => {
+                self.following.notice_life(&channel, &position.epoch, &mut self.reactors, &self.jobs);
                 self.following.on_live(&channel, (position.seq, prev), &envelope, &self.jobs);
                 self.following.list_news(&channel, &mut self.reactors);
                 envelope.len()
@@ -177,11 +181,11 @@ impl Upstream {
                 0
             }
             LiveEvent::Heads { epoch, heads } => {
-                self.following.on_heads(&epoch, &heads, &self.jobs);
+                self.following.on_heads(&epoch, &heads, &mut self.reactors, &self.jobs);
                 0
             }
             LiveEvent::Lost => {
-                self.following.on_lost(&self.jobs);
+                self.following.on_lost(&mut self.reactors, &self.jobs);
                 0
             }
         }

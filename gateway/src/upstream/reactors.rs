@@ -50,6 +50,7 @@ enum Todo {
     Passing(Arc<Passing>),
     Page(PageAsked),
     NoPage(PageAsked),
+    AnotherLife { channel: ChannelId, ticket: Ticket },
 }
 
 impl Reactors {
@@ -86,6 +87,10 @@ impl Reactors {
 
     pub(super) fn no_page(&mut self, asked: PageAsked) {
         self.push(asked.reactor, Todo::NoPage(asked));
+    }
+
+    pub(super) fn another_life(&mut self, reactor: ReactorId, channel: ChannelId, ticket: Ticket) {
+        self.push(reactor, Todo::AnotherLife { channel, ticket });
     }
 
     fn push(&mut self, reactor: ReactorId, todo: Todo) {
@@ -174,6 +179,7 @@ impl List {
                 Todo::NoPage(PageAsked { connection, start, .. }) => {
                     batch.push(Tell::Page { connection, channel: start.channel, page: Page::Failed });
                 }
+                Todo::AnotherLife { channel, ticket } => batch.push(Tell::AnotherLife { channel, ticket }),
             }
         }
         batch
