@@ -39,12 +39,18 @@ pub(crate) struct Tail {
 /// Following => Reading at a gap or a loss, Reading => Following when the log was read to its head.
 enum State {
     Following,
-    /// `reached` is up to where the log was read: beyond the cursor when what stands there cannot be decoded.
-    Reading {
-        held: Held,
-        missed: bool,
-        reached: Seq,
-    },
+    Reading(Reading),
+}
+
+#[derive(Default)]
+struct Reading {
+    held: Held,
+    /// Something came that is not held.
+    missed: bool,
+    /// Up to where the log was read: beyond the cursor when what stands there cannot be decoded.
+    reached: Seq,
+    /// The highest of the copies that were held when the log was read to its head before, and did not fit.
+    outlasted: Seq,
 }
 
 /// Live copies that came while the log is read.
@@ -79,7 +85,7 @@ pub(crate) enum Next {
 impl Tail {
     /// Makes a tail that waits for [`Tail::start`]; live copies that come before are kept.
     pub(crate) fn starting(epoch: Epoch) -> Self {
-        let state = State::Reading { held: Held::default(), missed: false, reached: 0 };
+        let state = State::Reading(Reading::default());
         Self { epoch, cursor: 0, floor: 0, ring: VecDeque::new(), ring_bytes: 0, state }
     }
 
@@ -104,8 +110,8 @@ impl Tail {
     /// Takes a live copy; its `prev` is the broker's word for the event before it.
     pub(crate) fn on_live(&mut self, logged: Logged) -> Next {
         match &mut self.state {
-            State::Reading { held, missed, .. } => {
-                *missed |= !held.keep(logged);
+            State::Reading(reading) => {
+                reading.missed |= !reading.held.keep(logged);
                 Next::Nothing
             }
             State::Following => match offer(self.cursor, logged.seq, logged.prev) {
@@ -115,9 +121,9 @@ impl Tail {
                     Next::Nothing
                 }
                 Offer::Gap => {
-                    let mut held = Held::default();
-                    let missed = !held.keep(logged);
-                    self.state = State::Reading { held, missed, reached: self.cursor };
+                    let mut reading = self.reading();
+                    reading.missed = !reading.held.keep(logged);
+                    self.state = State::Reading(reading);
                     Next::Read
                 }
             },
@@ -127,29 +133,33 @@ impl Tail {
     /// Something may have been lost: the log decides.
     pub(crate) fn on_lost(&mut self) -> Next {
         match &mut self.state {
-            State::Reading { missed, .. } => {
-                *missed = true;
+            State::Reading(reading) => {
+                reading.missed = true;
                 Next::Nothing
             }
             State::Following => {
-                self.state = State::Reading { held: Held::default(), missed: false, reached: self.cursor };
+                self.state = State::Reading(self.reading());
                 Next::Read
             }
         }
+    }
+
+    fn reading(&self) -> Reading {
+        Reading { reached: self.cursor, ..Reading::default() }
     }
 
     /// Returns after which position the log is to be read next.
     pub(crate) fn read_after(&self) -> Seq {
         match &self.state {
             State::Following => self.cursor,
-            State::Reading { reached, .. } => self.cursor.max(*reached),
+            State::Reading(reading) => self.cursor.max(reading.reached),
         }
     }
 
     /// Takes what the log has after [`Tail::read_after`] up to `last`, ascending; `end` when that reaches its head.
     pub(crate) fn on_read(&mut self, entries: Vec<(Seq, Envelope)>, last: Seq, end: bool) -> Next {
-        if let State::Reading { reached, .. } = &mut self.state {
-            *reached = last.max(*reached);
+        if let State::Reading(reading) = &mut self.state {
+            reading.reached = last.max(reading.reached);
         }
         for (seq, envelope) in entries {
             if seq > self.cursor {
@@ -159,18 +169,23 @@ impl Tail {
         if end { self.resolve() } else { Next::Read }
     }
 
-    /// Applies what was held; whatever does not fit needs another look into the log.
+    /// Applies what was held; whatever does not fit needs another look into the log. What does not fit then either is
+    /// not in this log: it came from one that was there before.
     fn resolve(&mut self) -> Next {
         let state = std::mem::replace(&mut self.state, State::Following);
-        let State::Reading { held: Held { mut copies, .. }, missed, .. } = state else {
+        let State::Reading(Reading { held: Held { mut copies, .. }, missed, outlasted, .. }) = state else {
             return Next::Nothing;
         };
+        copies.retain(|logged| logged.seq > outlasted);
         copies.sort_by_key(|logged| logged.seq);
         let mut next = if missed { self.on_lost() } else { Next::Nothing };
         for logged in copies {
             if self.on_live(logged) == Next::Read {
                 next = Next::Read;
             }
+        }
+        if let State::Reading(reading) = &mut self.state {
+            reading.outlasted = reading.held.copies.last().map_or(0, |logged| logged.seq);
         }
         next
     }

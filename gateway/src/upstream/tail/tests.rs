@@ -196,11 +196,25 @@ fn copies_that_wait_for_the_log_are_bounded_and_read_again() {
     for seq in 6..=25 {
         assert_eq!(tail.on_live(Logged { seq, prev: seq - 1, envelope: large(seq, 30_000) }), Next::Nothing);
     }
-    let State::Reading { held, missed: true, .. } = &tail.state else {
+    let State::Reading(Reading { held, missed: true, .. }) = &tail.state else {
         panic!("reading, and something is missed")
     };
     assert_eq!(held.copies.len(), 2);
     assert_eq!(tail.on_read(Vec::new(), 5, true), Next::Read, "what was not kept is in the log");
     assert_eq!(tail.on_read((6..=25).map(|seq| (seq, envelope(seq))).collect(), 25, true), Next::Nothing);
     assert_eq!(tail.cursor(), 25);
+}
+
+#[test]
+fn a_copy_that_the_log_does_not_have_is_looked_for_twice_and_not_for_ever() {
+    let mut tail = Tail::starting(Epoch::parse("e").unwrap());
+    tail.start(3);
+    let copy = |seq| Logged { seq, prev: seq - 1, envelope: envelope(seq) };
+    assert_eq!(tail.on_live(copy(501)), Next::Read, "of a log that was there before");
+    assert_eq!(tail.on_read(Vec::new(), 3, true), Next::Read, "it may have come after the log was read");
+    assert_eq!(tail.on_live(copy(503)), Next::Nothing, "this one came meanwhile");
+    assert_eq!(tail.on_read(vec![(4, envelope(4))], 4, true), Next::Read);
+    assert_eq!(tail.on_read(Vec::new(), 4, true), Next::Nothing);
+    assert_eq!(tail.on_live(copy(5)), Next::Nothing);
+    assert_eq!(tail.cursor(), 5, "it follows on");
 }
