@@ -14,7 +14,8 @@ pub struct Append {
     pub dedup_key: u128,
     /// An encoded `protocol::envelope::Envelope`; opaque here.
     pub envelope: Bytes,
-    /// Append only if the channel's newest entry has this seq (0: none).
+    /// Append only if the channel's newest entry has this seq (0: none). When the channel has none left after a purge,
+    /// any seq up to its head will do.
     pub expect: Option<Seq>,
 }
 
@@ -35,7 +36,7 @@ pub enum Appended {
     },
     /// `expect` did not hold; nothing was appended.
     Moved {
-        /// The channel's newest entry.
+        /// The channel's head.
         head: Seq,
     },
 }

@@ -12,6 +12,7 @@ mod live;
 mod log;
 mod metrics;
 mod nats;
+mod purge;
 mod request;
 
 pub use append::{Append, AppendError, Appended};
@@ -24,6 +25,7 @@ pub use log::{Entry, LogPage, ReadError, ReadLimit};
 pub use nats::{
     Nats, NatsConsumer, NatsControl, NatsOptions, NatsServer, NatsSubscriber, OpenError as NatsOpenError,
 };
+pub use purge::{Purge, PurgeError};
 pub use request::{ReplyHandle, Request, RequestError, ServeError, Server};
 
 use bytes::Bytes;
@@ -55,7 +57,8 @@ impl Broker {
         }
     }
 
-    /// Returns the position of a channel's newest entry; seq 0 when it has none.
+    /// Returns a channel's head: the position of its newest entry, or up to where its shard was purged when that is
+    /// further; seq 0 for neither. It never goes back.
     ///
     /// # Errors
     /// [`ReadError`] when the log cannot be asked.
@@ -135,6 +138,23 @@ impl Broker {
             Self::Embedded(_) => Ok(None),
             Self::Nats(nats) => nats.settled(group, shard).await.map(Some),
         }
+    }
+
+    /// Forgets old entries, a few at a time beside appends; returns how many. Heads and positions go on rising,
+    /// pages say their floor, groups go on with what is left.
+    ///
+    /// # Errors
+    /// [`PurgeError`]; what was forgotten by then stays forgotten.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the purge where it is.
+    pub async fn purge(&self, purge: Purge) -> Result<u64, PurgeError> {
+        let purged = match self {
+            Self::Embedded(embedded) => embedded.purge(purge).await,
+            Self::Nats(nats) => nats.purge(purge).await,
+        }?;
+        ::metrics::counter!(metrics::PURGED).increment(purged);
+        Ok(purged)
     }
 
     /// Asks whoever serves the subject.

@@ -29,9 +29,9 @@ pub struct ReadLimit {
 pub struct LogPage {
     /// Ascending.
     pub entries: Vec<Entry>,
-    /// The channel's newest entry when it was read; 0 for none.
+    /// The channel's head when it was read; behind the entries of a channel whose newest ones were purged.
     pub head: Seq,
-    /// Whether the entries reach `head`.
+    /// Whether there is nothing more up to `head`.
     pub end: bool,
     /// Every entry of the shard after this one is still in the log.
     pub floor: Seq,

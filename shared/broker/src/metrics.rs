@@ -10,6 +10,8 @@ pub(crate) const COMMIT_SIZE: &str = "broker_commit_entries";
 pub(crate) const COMMIT_SECONDS: &str = "broker_commit_seconds";
 /// Commits of the embedded log that failed.
 pub(crate) const COMMITS_FAILED: &str = "broker_commits_failed_total";
+/// Entries that were purged.
+pub(crate) const PURGED: &str = "broker_purged_total";
 /// Live copies dropped because a subscriber's queue was full.
 pub(crate) const LIVE_DROPPED: &str = "broker_live_dropped_total";
 /// Ephemeral events dropped because a subscriber's queue was full.

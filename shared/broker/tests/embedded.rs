@@ -1,10 +1,11 @@
 //! What only the embedded broker promises: a folder of its own, and few writes.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by failing")]
 
-use broker::{Append, AppendError, Appended, Broker, Embedded, Group, OpenError, Options, ReadLimit};
+use broker::{Append, AppendError, Appended, Broker, Embedded, Group, OpenError, Options, Purge, ReadLimit};
 use bytes::Bytes;
 use protocol::ids::ChannelId;
 use protocol::subjects::Slot;
+use protocol::time::Timestamp;
 use std::future::poll_fn;
 use std::path::Path;
 use std::task::Poll;
@@ -165,4 +166,58 @@ async fn a_group_that_begins_again_is_due_again_until_it_has_come_as_far() {
         consumer.ack(&[again[0].id]).await;
         broker.drain().await;
     }
+}
+
+/// Fills a log whose keys are forgotten soon, and acknowledges all of it; returns what may be purged then.
+async fn filled(broker: &Broker, entries: u128) -> Purge {
+    let group = Group::new("persistence").unwrap();
+    let mut consumer = broker.consume(group).await.unwrap();
+    for key in 0..entries {
+        append(broker, key).await.unwrap();
+    }
+    let taken = consumer.fetch(1_000, DEADLINE).await.unwrap();
+    consumer.ack(&taken.iter().map(|one| one.id).collect::<Vec<_>>()).await;
+    let last = broker.head(&general()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    Purge { group, upto: vec![(Slot::of(&general()).shard, last)], before: Timestamp::from_unix_ms(u64::MAX) }
+}
+
+fn forgetful(folder: &Path) -> Embedded {
+    let dedup_window = Duration::from_millis(1);
+    Embedded::open(folder, Options { dedup_window, ..Options::default() }).unwrap()
+}
+
+#[tokio::test]
+async fn one_commit_deletes_at_most_a_hundred_entries() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = forgetful(folder.path());
+    let broker = Broker::Embedded(log.clone());
+    let purge = filled(&broker, 250).await;
+    assert_eq!(log.purged(), []);
+    let (before, began) = (commits(folder.path()), Instant::now());
+    let upto = purge.upto.clone();
+    assert_eq!(broker.purge(purge.clone()).await, Ok(250));
+    let found = commits(folder.path()) - before;
+    // The acknowledgement may have one of its own.
+    let idle = usize::try_from(began.elapsed().as_millis() / 500).unwrap() + 1;
+    assert!((3..=3 + idle).contains(&found), "{found} commits");
+    assert_eq!(log.purged(), upto);
+    assert_eq!(broker.purge(purge).await, Ok(0), "there is nothing left");
+}
+
+#[tokio::test]
+async fn a_log_of_an_earlier_release_is_purged_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let broker = Broker::Embedded(forgetful(folder.path()));
+    filled(&broker, 3).await;
+    broker.drain().await;
+    drop(broker);
+    let file = rusqlite::Connection::open(folder.path().join("log.db")).unwrap();
+    file.execute_batch("DROP TABLE purged; PRAGMA user_version=1").unwrap();
+    drop(file);
+    let broker = Broker::Embedded(forgetful(folder.path()));
+    assert_eq!(logged(&broker).await, 3);
+    let purge = filled(&broker, 2).await;
+    assert_eq!(broker.purge(purge).await, Ok(5));
+    assert_eq!(logged(&broker).await, 0);
 }

@@ -1,16 +1,22 @@
 //! Any sequence of appends, reads, restarts and acknowledgements gives what a list and a set would give.
 #![allow(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
-use broker::{Append, Appended, Broker, Consumer, Delivery, Embedded, Group, Options, ReadLimit};
+use broker::{Append, Appended, Broker, Consumer, Delivery, Embedded, Group, Options, Purge, ReadLimit};
 use bytes::Bytes;
 use proptest::prelude::*;
-use protocol::ids::{ChannelId, Seq};
-use protocol::subjects::Slot;
+use protocol::ids::{ChannelId, Position, Seq};
+use protocol::subjects::{Shard, Slot};
+use protocol::time::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
 const CHANNELS: usize = 3;
+
+const GROUP: Group = match Group::new("model") {
+    Some(group) => group,
+    None => panic!("a group's name is lower case"),
+};
 
 /// What an append expects of its channel's head.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +48,29 @@ enum Op {
     /// The member goes, another comes.
     NewMember,
     Restart,
+    /// Forgets what is acknowledged of the first entries.
+    Purge {
+        entries: usize,
+    },
 }
 
-fn op() -> impl Strategy<Value = Op> {
+/// What a run tries: keys that come again, or a log that is purged, which has to forget keys soon.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Trial {
+    Keys,
+    Purges,
+}
+
+impl Trial {
+    fn options(self) -> Options {
+        match self {
+            Self::Keys => Options::default(),
+            Self::Purges => Options { dedup_window: Duration::from_millis(1), ..Options::default() },
+        }
+    }
+}
+
+fn op(trial: Trial) -> impl Strategy<Value = Op> {
     let expect = prop_oneof![
         4 => Just(Expect::Anything),
         2 => Just(Expect::TheHead),
@@ -59,6 +85,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => any::<u16>().prop_map(|which| Op::Ack { which }),
         1 => Just(Op::NewMember),
         1 => Just(Op::Restart),
+        if trial == Trial::Purges { 3 } else { 0 } => (0..20_usize).prop_map(|entries| Op::Purge { entries }),
     ]
 }
 
@@ -73,6 +100,7 @@ struct Entry {
 /// The broker under test beside what it should be.
 struct Run<'a> {
     folder: &'a Path,
+    trial: Trial,
     broker: Broker,
     consumer: Consumer,
     channels: Vec<ChannelId>,
@@ -81,23 +109,26 @@ struct Run<'a> {
     out: BTreeSet<usize>,
     held: Vec<Delivery>,
     acked: BTreeSet<usize>,
+    /// All of them are acknowledged.
+    purged: BTreeSet<usize>,
 }
 
-fn open(folder: &Path) -> Broker {
-    Broker::Embedded(Embedded::open(folder, Options::default()).unwrap())
+fn open(folder: &Path, trial: Trial) -> Broker {
+    Broker::Embedded(Embedded::open(folder, trial.options()).unwrap())
 }
 
 async fn join(broker: &Broker) -> Consumer {
-    broker.consume(Group::new("model").unwrap()).await.unwrap()
+    broker.consume(GROUP).await.unwrap()
 }
 
 impl<'a> Run<'a> {
-    async fn new(folder: &'a Path) -> Self {
-        let broker = open(folder);
+    async fn new(folder: &'a Path, trial: Trial) -> Self {
+        let broker = open(folder, trial);
         let consumer = join(&broker).await;
         let channels = (0..CHANNELS).map(|n| ChannelId::parse(&format!("c{n}")).unwrap()).collect();
+        let [out, acked, purged] = Default::default();
         let (log, held) = (Vec::new(), Vec::new());
-        Self { folder, broker, consumer, channels, log, out: BTreeSet::new(), held, acked: BTreeSet::new() }
+        Self { folder, trial, broker, consumer, channels, log, out, held, acked, purged }
     }
 
     async fn step(mut self, op: Op) -> Self {
@@ -108,18 +139,37 @@ impl<'a> Run<'a> {
             Op::Ack { which } => self.ack(which).await,
             Op::NewMember => self.new_member().await,
             Op::Restart => return self.restart().await,
+            Op::Purge { entries } => self.purge(entries).await,
         }
         self
     }
 
+    /// What is left of a channel.
     fn of(&self, channel: usize) -> Vec<Entry> {
-        self.log.iter().filter(|entry| entry.channel == channel).cloned().collect()
+        let left = self.log.iter().enumerate().filter(|(n, _)| !self.purged.contains(n));
+        left.map(|(_, entry)| entry).filter(|entry| entry.channel == channel).cloned().collect()
+    }
+
+    fn shard(&self, channel: usize) -> Shard {
+        Slot::of(&self.channels[channel]).shard
+    }
+
+    /// Up to where the shard of a channel was purged.
+    fn floor(&self, channel: usize) -> Seq {
+        let purged = self.purged.iter().map(|n| &self.log[*n]);
+        let neighbours = purged.filter(|entry| self.shard(entry.channel) == self.shard(channel));
+        neighbours.map(|entry| entry.seq).max().unwrap_or(0)
+    }
+
+    fn head(&self, channel: usize) -> Seq {
+        self.of(channel).last().map_or(0, |entry| entry.seq).max(self.floor(channel))
     }
 
     async fn append(&mut self, channel: usize, key: u128, expect: Expect) {
-        let head = self.of(channel).last().map_or(0, |entry| entry.seq);
-        // Keys hold their channel, as those of messages do.
-        let dedup_key = key * 8 + channel as u128;
+        let head = self.head(channel);
+        // Keys hold their channel, as those of messages do; one that is forgotten soon comes once only.
+        let fresh = if self.trial == Trial::Purges { 100 + self.log.len() as u128 } else { key };
+        let dedup_key = fresh * 8 + channel as u128;
         let expect = match expect {
             Expect::Anything => None,
             Expect::TheHead => Some(head),
@@ -131,8 +181,7 @@ impl<'a> Run<'a> {
             envelope: Bytes::from(dedup_key.to_string()),
             expect,
         };
-        let shard = |n: usize| Slot::of(&self.channels[n]).shard;
-        let neighbours = self.log.iter().filter(|entry| shard(entry.channel) == shard(channel));
+        let neighbours = self.log.iter().filter(|entry| self.shard(entry.channel) == self.shard(channel));
         let next = neighbours.map(|entry| entry.seq).max().unwrap_or(0) + 1;
         let known = self.log.iter().find(|entry| entry.key == dedup_key).cloned();
         match (self.broker.append(append).await.unwrap(), known) {
@@ -161,8 +210,8 @@ impl<'a> Run<'a> {
         let expected: Vec<Seq> =
             of.iter().map(|entry| entry.seq).filter(|seq| *seq > after).take(entries).collect();
         assert_eq!(page.entries.iter().map(|entry| entry.seq).collect::<Vec<_>>(), expected);
-        let head = of.last().map_or(0, |entry| entry.seq);
-        assert_eq!((page.head, page.end), (head, expected.last().copied().unwrap_or(after) >= head));
+        let end = !of.iter().any(|entry| entry.seq > expected.last().copied().unwrap_or(after));
+        assert_eq!((page.head, page.end, page.floor), (self.head(channel), end, self.floor(channel)));
     }
 
     fn number(&self, delivery: &Delivery) -> usize {
@@ -203,8 +252,25 @@ impl<'a> Run<'a> {
         self.held.clear();
     }
 
+    async fn purge(&mut self, entries: usize) {
+        // Until all keys are forgotten.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        let position = |entry: &Entry| Position { epoch: self.broker.epoch(Shard(0)), seq: entry.seq };
+        let mut upto: HashMap<Shard, Position> = HashMap::new();
+        for entry in self.log.iter().take(entries) {
+            upto.insert(self.shard(entry.channel), position(entry));
+        }
+        let before = Timestamp::from_unix_ms(u64::MAX);
+        let purge = Purge { group: GROUP, upto: upto.into_iter().collect(), before };
+        let purged = self.broker.purge(purge).await.unwrap();
+        let whole = (0..entries.min(self.log.len())).take_while(|n| self.acked.contains(n));
+        let new: Vec<_> = whole.filter(|n| !self.purged.contains(n)).collect();
+        assert_eq!(purged, new.len() as u64);
+        self.purged.extend(new);
+    }
+
     async fn restart(self) -> Self {
-        let Self { folder, broker, consumer, channels, log, mut acked, .. } = self;
+        let Self { folder, trial, broker, consumer, channels, log, mut acked, purged, .. } = self;
         drop(consumer);
         broker.drain().await;
         drop(broker);
@@ -212,29 +278,40 @@ impl<'a> Run<'a> {
         if let Some(first) = (0..log.len()).find(|n| !acked.contains(n)) {
             acked.split_off(&first);
         }
-        let broker = open(folder);
+        let broker = open(folder, trial);
         let consumer = join(&broker).await;
-        Self { folder, broker, consumer, channels, log, out: BTreeSet::new(), held: Vec::new(), acked }
+        let (out, held) = (BTreeSet::new(), Vec::new());
+        Self { folder, trial, broker, consumer, channels, log, out, held, acked, purged }
     }
+}
+
+/// Plays a run and compares the heads at its end.
+fn play(trial: Trial, ops: Vec<Op>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = Run::new(folder.path(), trial).await;
+        for op in ops {
+            run = run.step(op).await;
+        }
+        for channel in 0..CHANNELS {
+            let head = run.broker.head(&run.channels[channel]).await.unwrap();
+            assert_eq!(head.seq, run.head(channel));
+        }
+        run.broker.drain().await;
+    });
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_log_is_a_list_and_its_keys_are_a_set(ops in prop::collection::vec(op(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let folder = tempfile::tempdir().unwrap();
-            let mut run = Run::new(folder.path()).await;
-            for op in ops {
-                run = run.step(op).await;
-            }
-            let heads: HashMap<_, _> = (0..CHANNELS).map(|n| (n, run.of(n).last().map_or(0, |e| e.seq))).collect();
-            for (channel, head) in heads {
-                assert_eq!(run.broker.head(&run.channels[channel]).await.unwrap().seq, head);
-            }
-            run.broker.drain().await;
-        });
+    fn the_log_is_a_list_and_its_keys_are_a_set(ops in prop::collection::vec(op(Trial::Keys), 1..60)) {
+        play(Trial::Keys, ops);
+    }
+
+    #[test]
+    fn a_purged_log_is_the_end_of_a_list(ops in prop::collection::vec(op(Trial::Purges), 1..80)) {
+        play(Trial::Purges, ops);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::live::Committed;
 use super::orders::Waiting;
+use super::purge::Old;
 use super::reader::signed;
 use super::schema::{self, State};
 use crate::append::{Append, AppendError, Appended};
@@ -10,7 +11,7 @@ use crate::log::Entry;
 use bytes::Bytes;
 use protocol::ids::{ChannelId, Position, Seq};
 use protocol::subjects::Slot;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::collections::HashMap;
 
 /// What changes with the commit. Whoever drops it instead changes nothing.
@@ -50,14 +51,17 @@ impl Failure {
     }
 }
 
-/// Writes a batch and floors in one transaction.
-pub(super) fn write(
-    connection: &Connection,
-    state: &State,
-    batch: &[Waiting],
-    floors: &HashMap<Group, i64>,
-    now_ms: u64,
-) -> Result<Draft, Failure> {
+/// What one transaction does.
+pub(super) struct Wanted<'a> {
+    pub(super) batch: &'a [Waiting],
+    pub(super) floors: &'a HashMap<Group, i64>,
+    pub(super) old: &'a [Old],
+    pub(super) now_ms: u64,
+}
+
+/// Writes a batch and floors and deletes what is old, in one transaction.
+pub(super) fn write(connection: &Connection, state: &State, wanted: &Wanted<'_>) -> Result<Draft, Failure> {
+    let Wanted { batch, floors, old, now_ms } = *wanted;
     connection.execute_batch("BEGIN IMMEDIATE").map_err(Failure::Before)?;
     let draft = Draft { last_id: state.last_id, seqs: state.seqs.clone(), ..Draft::default() };
     let mut writing = Writing { connection, state, draft, now_ms };
@@ -67,6 +71,9 @@ pub(super) fn write(
     }
     for (group, floor) in floors {
         schema::set_floor(connection, &group.to_string(), *floor).map_err(Failure::Before)?;
+    }
+    if !old.is_empty() {
+        schema::purge(connection, old).map_err(Failure::Before)?;
     }
     connection.execute_batch("COMMIT").map_err(Failure::AtCommit)?;
     Ok(writing.draft)
@@ -84,13 +91,18 @@ impl Writing<'_> {
     fn append(&mut self, append: &Append) -> Result<Appended, rusqlite::Error> {
         let (draft, state) = (&mut self.draft, self.state);
         let known = draft.keys.get(&append.dedup_key).copied();
-        if let Some(id) = known.or_else(|| state.dedup.get(append.dedup_key)) {
-            return self.stored(id);
+        if let Some(id) = known.or_else(|| state.dedup.get(append.dedup_key))
+            && let Some(first) = self.stored(id)?
+        {
+            return Ok(first);
         }
+        let (draft, state) = (&mut self.draft, self.state);
         let known = draft.heads.get(&append.channel).copied();
-        let head = known.unwrap_or_else(|| state.heads.get(&append.channel).copied().unwrap_or_default());
-        if append.expect.is_some_and(|expected| expected != head) {
-            return Ok(Appended::Moved { head });
+        let newest = known.unwrap_or_else(|| state.extent.newest(&append.channel));
+        let floor = state.extent.floor(&append.channel);
+        let holds = |expected| expected == newest || newest == 0 && expected <= floor;
+        if !append.expect.is_none_or(holds) {
+            return Ok(Appended::Moved { head: newest.max(floor) });
         }
         let counter = &mut draft.seqs[usize::from(Slot::of(&append.channel).shard.0)];
         *counter += 1;
@@ -104,7 +116,7 @@ impl Writing<'_> {
                 draft.last_id,
                 append.channel.as_str(),
                 signed(seq),
-                signed(head),
+                signed(newest),
                 signed(self.now_ms),
                 append.dedup_key.to_be_bytes(),
                 &append.envelope[..],
@@ -114,23 +126,26 @@ impl Writing<'_> {
         draft.committed.push(Committed {
             channel: append.channel.clone(),
             seq,
-            prev: head,
+            prev: newest,
             envelope: append.envelope.clone(),
         });
         Ok(Appended::New { position: self.position(seq) })
     }
 
-    /// Reads the entry that a duplicate repeats; it may be of this very transaction.
-    fn stored(&self, id: i64) -> Result<Appended, rusqlite::Error> {
-        metrics::counter!(crate::metrics::DUPLICATES).increment(1);
-        let (channel, seq, envelope): (String, i64, Vec<u8>) = self
+    /// Reads the entry that a duplicate repeats; it may be of this very transaction. One that was purged, since the
+    /// clock was set, is as good as forgotten.
+    fn stored(&self, id: i64) -> Result<Option<Appended>, rusqlite::Error> {
+        let found: Option<(String, i64, Vec<u8>)> = self
             .connection
             .prepare_cached("SELECT channel, seq, payload FROM log WHERE id = ?1")?
-            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .optional()?;
+        let Some((channel, seq, envelope)) = found else { return Ok(None) };
+        metrics::counter!(crate::metrics::DUPLICATES).increment(1);
         let channel = ChannelId::parse(&channel).map_err(|_| rusqlite::Error::InvalidQuery)?;
         let seq = Seq::try_from(seq).unwrap_or_default();
         let entry = Entry { channel, seq, envelope: Bytes::from(envelope) };
-        Ok(Appended::Duplicate { position: self.position(seq), entry })
+        Ok(Some(Appended::Duplicate { position: self.position(seq), entry }))
     }
 
     fn position(&self, seq: Seq) -> Position {

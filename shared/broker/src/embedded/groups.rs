@@ -7,7 +7,7 @@ use crate::consume::{ConsumeError, Delivery, DeliveryId, Group};
 use crate::log::ReadError;
 use protocol::ids::Epoch;
 use rusqlite::Connection;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::{RangeBounds, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -113,9 +113,11 @@ impl Groups {
         lock(&self.known).get(&group.to_string()).map_or(0, |shared| lock(&shared.sharing).floor)
     }
 
-    /// Lets a group begin at the first entry again.
-    pub(super) fn begin_again(&self, group: Group) {
+    /// Lets a group begin at the first entry again; returns the id up to which it had acknowledged everything.
+    pub(super) fn begin_again(&self, group: Group) -> i64 {
+        let floor = self.floor(group);
         lock(&self.known).insert(group.to_string(), Arc::new(Shared::after(0)));
+        floor
     }
 }
 
@@ -178,6 +180,11 @@ impl Sharing {
         })
     }
 
+    /// Passes over what nobody had yet: it was purged.
+    fn pass_over(&mut self, upto: i64) {
+        self.taken = upto.max(self.taken);
+    }
+
     fn release(&mut self, member: u64, ids: impl RangeBounds<i64>) {
         let has = self.out.range_mut(ids).map(|(_, out)| out).filter(|out| out.member == Some(member));
         has.for_each(|out| out.member = None);
@@ -205,7 +212,11 @@ impl EmbeddedConsumer {
                 (sharing.take(self.member, max.max(1), committed, until), sharing.due())
             };
             if let Some(range) = range {
-                return self.read(range).await;
+                match self.read(range).await? {
+                    // All of it was purged; what lies behind it was not.
+                    found if found.is_empty() => continue,
+                    found => return Ok(found),
+                }
             }
             if tokio::time::Instant::now() >= deadline {
                 return Ok(Vec::new());
@@ -222,7 +233,7 @@ impl EmbeddedConsumer {
     }
 
     async fn read(&self, range: RangeInclusive<i64>) -> Result<Vec<Delivery>, ConsumeError> {
-        let rows = match self.readers.ids(*range.start(), *range.end()).await {
+        let rows = match self.rows(&range).await {
             Ok(rows) => rows,
             Err(error) => {
                 // Earlier batches are still with this member.
@@ -240,6 +251,24 @@ impl EmbeddedConsumer {
             Some(Delivery { id, epoch, entry: row.entry, attempts: out.attempts })
         };
         Ok(rows.into_iter().filter_map(mine).collect())
+    }
+
+    /// Reads what is in a range; what was purged of it counts as acknowledged.
+    async fn rows(&self, range: &RangeInclusive<i64>) -> Result<Vec<Row>, ReadError> {
+        let committed = *self.committed.borrow();
+        let rows = self.readers.ids(*range.start(), *range.end()).await?;
+        if i64::try_from(rows.len()).is_ok_and(|count| count > range.end() - range.start()) {
+            return Ok(rows);
+        }
+        let there: HashSet<i64> = rows.iter().map(|row| row.id).collect();
+        let purged: Vec<_> = range.clone().filter(|id| !there.contains(id)).map(DeliveryId).collect();
+        if rows.is_empty() {
+            // A group that comes late need not look at all that was purged.
+            let next = self.readers.next(*range.end()).await?;
+            lock(&self.shared.sharing).pass_over(next.map_or(committed, |next| next - 1));
+        }
+        self.ack(&purged);
+        Ok(rows)
     }
 
     pub(crate) fn ack(&self, ids: &[DeliveryId]) {

@@ -5,8 +5,10 @@
 
 mod draft;
 mod groups;
+mod heads;
 mod live;
 mod orders;
+mod purge;
 mod reader;
 mod requests;
 mod schema;
@@ -17,23 +19,26 @@ pub use live::{EmbeddedControl, EmbeddedSubscriber};
 pub use requests::EmbeddedServer;
 
 use crate::append::{Append, AppendError, Appended};
+use crate::consume::DeliveryId;
 use crate::consume::{ConsumeError, Consumer, Group};
 use crate::live::{PublishError, SubscribeError, Subscriber, SubscriptionControl};
 use crate::log::{Entry, LogPage, ReadError, ReadLimit};
+use crate::purge::{Purge, PurgeError};
 use crate::request::{RequestError, ServeError, Server};
 use bytes::Bytes;
 use groups::Groups;
+use heads::Heads;
 use live::Subscribers;
 use orders::Writer;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::{RequestSubject, Shard, Slot};
+use purge::Limits;
 use reader::Readers;
 use requests::Subjects;
 use runtime::shutdown::Shutdown;
-use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -93,6 +98,7 @@ pub struct Embedded(Arc<Inner>);
 
 struct Inner {
     epoch: Epoch,
+    dedup_window: Duration,
     heads: Arc<Heads>,
     subscribers: Arc<Subscribers>,
     subjects: Subjects,
@@ -103,21 +109,6 @@ struct Inner {
     stopped: watch::Sender<bool>,
     /// Held for as long as the folder is ours, here and by the writer.
     _lock: Arc<File>,
-}
-
-/// The newest seq of each channel, as of the last commit.
-#[derive(Default)]
-struct Heads(Mutex<HashMap<ChannelId, Seq>>);
-
-impl Heads {
-    fn lock(&self) -> MutexGuard<'_, HashMap<ChannelId, Seq>> {
-        // A map of numbers cannot be left half changed by a panic elsewhere.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn get(&self, channel: &ChannelId) -> Seq {
-        self.lock().get(channel).copied().unwrap_or_default()
-    }
 }
 
 impl Embedded {
@@ -139,26 +130,35 @@ impl Embedded {
         let file = folder.join("log.db");
         let connection = schema::open_writer(&file)?;
         let state = schema::load(&connection, options.dedup_window)?;
-        let heads = Arc::new(Heads(Mutex::new(state.heads.clone())));
+        let heads = Arc::new(Heads::new(state.extent.clone()));
         let subscribers = Arc::new(Subscribers::new(state.epoch.clone(), options.live_queue));
         let readers = Readers::start(&file, &heads, shutdown)?;
         let committed = watch::Sender::new(state.last_id);
         let groups =
             Groups::new(&connection, &state, committed.subscribe(), readers.clone(), options.ack_wait)?;
-        let epoch = state.epoch.clone();
+        let (epoch, dedup_window) = (state.epoch.clone(), options.dedup_window);
         let published =
             writer::Published { heads: heads.clone(), subscribers: subscribers.clone(), committed };
-        let log = writer::Log { connection, state, dedup_window: options.dedup_window, folder: lock.clone() };
+        let log = writer::Log { connection, state, dedup_window, folder: lock.clone() };
         let writer = writer::start(log, published, shutdown).map_err(OpenError::Thread)?;
         let stopped = watch::Sender::new(false);
         let subjects = Subjects::default();
-        let inner =
-            Inner { epoch, heads, subscribers, subjects, groups, readers, writer, stopped, _lock: lock };
-        Ok(Self(Arc::new(inner)))
+        Ok(Self(Arc::new(Inner {
+            epoch,
+            dedup_window,
+            heads,
+            subscribers,
+            subjects,
+            groups,
+            readers,
+            writer,
+            stopped,
+            _lock: lock,
+        })))
     }
 
     /// Returns the last of the entries up to which a group has acknowledged everything, by shard and position;
-    /// `None` when it has acknowledged nothing.
+    /// `None` when it has acknowledged nothing, or that entry was purged.
     ///
     /// # Errors
     /// [`ReadError`] when the log cannot be read.
@@ -171,11 +171,23 @@ impl Embedded {
         Ok(last.map(|row| place(row.entry)))
     }
 
+    /// Returns up to where each shard was purged, of those that were.
+    pub fn purged(&self) -> Vec<(Shard, Position)> {
+        let floors = self.0.heads.lock().floors().to_vec();
+        let placed = floors.into_iter().zip(0..).filter(|(seq, _)| *seq > 0);
+        placed.map(|(seq, n)| (Shard(n), Position { epoch: self.0.epoch.clone(), seq })).collect()
+    }
+
     /// Lets a group that lost its work begin at the first entry again; for a start, before anybody has joined it.
     /// What it had acknowledged stays written until it has come as far again, so that after a crash on the way
-    /// this is found to be due once more.
-    pub fn begin_again(&self, group: Group) {
-        self.0.groups.begin_again(group);
+    /// this is found to be due once more. Returns where that is.
+    pub fn begin_again(&self, group: Group) -> DeliveryId {
+        DeliveryId(self.0.groups.begin_again(group))
+    }
+
+    /// Whether a group has acknowledged everything up to there.
+    pub fn has_come_to(&self, group: Group, upto: DeliveryId) -> bool {
+        self.0.groups.floor(group) >= upto.0
     }
 
     pub(crate) async fn append(&self, append: Append) -> Result<Appended, AppendError> {
@@ -186,7 +198,7 @@ impl Embedded {
     }
 
     pub(crate) fn head(&self, channel: &ChannelId) -> Position {
-        Position { epoch: self.0.epoch.clone(), seq: self.0.heads.get(channel) }
+        Position { epoch: self.0.epoch.clone(), seq: self.0.heads.lock().head(channel) }
     }
 
     pub(crate) fn epoch(&self) -> Epoch {
@@ -200,6 +212,13 @@ impl Embedded {
         limit: ReadLimit,
     ) -> Result<LogPage, ReadError> {
         self.0.readers.read(channel.clone(), after, limit).await
+    }
+
+    pub(crate) async fn purge(&self, purge: Purge) -> Result<u64, PurgeError> {
+        let window_ms = u64::try_from(self.0.dedup_window.as_millis()).unwrap_or(u64::MAX);
+        let kept_ms = runtime::clock::now_unix_ms().saturating_sub(window_ms);
+        let limits = Limits::of(&purge, &self.0.epoch, self.0.groups.floor(purge.group), kept_ms);
+        purge::run(&self.0.readers, &self.0.writer, limits).await
     }
 
     pub(crate) fn subscriber(&self) -> Result<(SubscriptionControl, Subscriber), SubscribeError> {

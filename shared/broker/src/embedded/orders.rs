@@ -1,7 +1,9 @@
 //! What the writer's thread is asked to do, and how much of it may wait.
 
+use super::purge::Old;
 use crate::append::{Append, AppendError, Appended};
 use crate::consume::Group;
+use crate::purge::PurgeError;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,14 +17,16 @@ const PLACES: usize = 8_192;
 /// How long a caller waits for a place before it hears `Unavailable`. Chosen: four commits of a bad disk.
 const PLACE_WAIT: Duration = Duration::from_secs(2);
 
-/// Orders that wait. Each append has a place, and of the other two orders one each waits at most: it is never full.
-const ORDERS: usize = PLACES + 2;
+/// Orders that wait. Each append has a place, and of the other three orders one each waits at most: it is never full.
+const ORDERS: usize = PLACES + 3;
 
 /// The thread's front; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Writer {
     orders: Sender<Order>,
     places: Arc<Semaphore>,
+    /// One place.
+    purges: Arc<Semaphore>,
     floors: Arc<Floors>,
     stopping: Arc<AtomicBool>,
     /// Closed when the thread has ended.
@@ -41,8 +45,16 @@ pub(super) enum Order {
     Append(Box<Waiting>),
     /// Groups have acknowledged something.
     Floors,
+    Purge(Purging),
     /// Finish what came before, then end.
     Stop,
+}
+
+/// Entries to be deleted, whose caller waits.
+pub(super) struct Purging {
+    pub(super) old: Vec<Old>,
+    pub(super) answer: oneshot::Sender<Result<(), PurgeError>>,
+    _place: OwnedSemaphorePermit,
 }
 
 /// An append whose caller waits.
@@ -110,7 +122,8 @@ pub(super) fn orders() -> (Writer, Orders) {
     let (orders, queue) = crossbeam_channel::bounded(ORDERS);
     let (end, ended) = watch::channel(());
     let (floors, places) = (Arc::<Floors>::default(), Arc::new(Semaphore::new(PLACES)));
-    let writer = Writer { orders, places, floors: floors.clone(), stopping: Arc::default(), ended };
+    let purges = Arc::new(Semaphore::new(1));
+    let writer = Writer { orders, places, purges, floors: floors.clone(), stopping: Arc::default(), ended };
     (writer, Orders { queue, floors, _end: end })
 }
 
@@ -132,6 +145,18 @@ impl Writer {
         let unanswered =
             || if self.stopping.load(Ordering::SeqCst) { AppendError::Closed } else { AppendError::Unknown };
         answered.await.unwrap_or_else(|_| Err(unanswered()))
+    }
+
+    /// Has entries deleted with one of the next commits.
+    pub(super) async fn purge(&self, old: Vec<Old>) -> Result<(), PurgeError> {
+        let place = self.purges.clone().acquire_owned().await.map_err(|_| PurgeError::Closed)?;
+        if self.stopping.load(Ordering::SeqCst) {
+            return Err(PurgeError::Closed);
+        }
+        let (answer, answered) = oneshot::channel();
+        let purging = Purging { old, answer, _place: place };
+        self.orders.try_send(Order::Purge(purging)).map_err(|_| PurgeError::Closed)?;
+        answered.await.unwrap_or(Err(PurgeError::Closed))
     }
 
     pub(super) fn floor(&self, group: Group, floor: i64) {

@@ -1,10 +1,13 @@
 //! Threads that read the log beside the writer.
 
-use super::{Heads, OpenError, schema};
+use super::heads::Heads;
+use super::purge::{self, Found, Limits};
+use super::{OpenError, schema};
 use crate::log::{Entry, LogPage, ReadError, ReadLimit};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, TrySendError};
 use protocol::ids::{ChannelId, Seq};
+use protocol::subjects::Slot;
 use runtime::shutdown::Shutdown;
 use rusqlite::{Connection, params};
 use std::path::Path;
@@ -35,6 +38,15 @@ enum Job {
         from: i64,
         to: i64,
         answer: oneshot::Sender<Result<Vec<Row>, ReadError>>,
+    },
+    Next {
+        after: i64,
+        answer: oneshot::Sender<Result<Option<i64>, ReadError>>,
+    },
+    Old {
+        after: i64,
+        limits: Arc<Limits>,
+        answer: oneshot::Sender<Result<Found, ReadError>>,
     },
 }
 
@@ -73,6 +85,16 @@ impl Readers {
         self.ask(|answer| Job::Ids { from, to, answer }).await
     }
 
+    /// Returns the id of the first entry behind one.
+    pub(super) async fn next(&self, after: i64) -> Result<Option<i64>, ReadError> {
+        self.ask(|answer| Job::Next { after, answer }).await
+    }
+
+    /// Finds entries behind an id that may be purged.
+    pub(super) async fn old(&self, after: i64, limits: Arc<Limits>) -> Result<Found, ReadError> {
+        self.ask(|answer| Job::Old { after, limits, answer }).await
+    }
+
     async fn ask<T>(
         &self,
         job: impl FnOnce(oneshot::Sender<Result<T, ReadError>>) -> Job,
@@ -106,6 +128,12 @@ fn serve(connection: &Connection, queue: &Receiver<Job>, heads: &Heads) {
             Job::Ids { from, to, answer } => {
                 let _nobody_waits = answer.send(rows(connection, from, to).map_err(failed));
             }
+            Job::Next { after, answer } => {
+                let _nobody_waits = answer.send(next(connection, after).map_err(failed));
+            }
+            Job::Old { after, limits, answer } => {
+                let _nobody_waits = answer.send(purge::find(connection, after, &limits).map_err(failed));
+            }
         }
     }
 }
@@ -119,8 +147,10 @@ fn channel_page(
 ) -> Result<LogPage, rusqlite::Error> {
     // The head first: whatever was committed by then is in the file that is read afterwards. What the file has
     // beyond it is not answered yet, and nobody may see a page that is ahead of the head.
-    let head = heads.get(channel);
-    let mut select = connection.prepare_cached(
+    let head = heads.lock().head(channel);
+    // Entries and floor as of one moment: a purge between the two would be a silent gap.
+    let moment = connection.unchecked_transaction()?;
+    let mut select = moment.prepare_cached(
         "SELECT seq, payload FROM log WHERE channel = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
     )?;
     let count = i64::try_from(limit.entries.max(1)).unwrap_or(i64::MAX);
@@ -135,9 +165,15 @@ fn channel_page(
         let seq = Seq::try_from(seq).unwrap_or_default();
         entries.push(Entry { channel: channel.clone(), seq, envelope: Bytes::from(envelope) });
     }
+    let floor = schema::purged(&moment, Slot::of(channel).shard)?;
+    let head = head.max(floor);
     let last = entries.last().map_or(after, |entry| entry.seq);
-    // Nothing is purged in this release: the whole log is there.
-    Ok(LogPage { entries, head, end: last >= head, floor: 0 })
+    // A channel whose newest entry was purged has no entry at its head.
+    Ok(LogPage { entries, head, end: last >= head || head == floor, floor })
+}
+
+fn next(connection: &Connection, after: i64) -> Result<Option<i64>, rusqlite::Error> {
+    connection.prepare_cached("SELECT min(id) FROM log WHERE id > ?1")?.query_row([after], |row| row.get(0))
 }
 
 fn rows(connection: &Connection, from: i64, to: i64) -> Result<Vec<Row>, rusqlite::Error> {

@@ -1,17 +1,19 @@
 //! The file of the embedded log, and what is kept of it in memory.
 
 use super::OpenError;
+use super::heads::Extent;
+use super::purge::Old;
 use protocol::ids::{ChannelId, Epoch, Seq};
-use protocol::subjects::{SHARDS, Slot};
+use protocol::subjects::{SHARDS, Shard, Slot};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::time::Duration;
 
 /// The layout that this release writes.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 
-/// `id` numbers the whole log without gaps, for consumers; `seq` numbers a shard, for clients. Rowid tables:
+/// `id` numbers the whole log, for consumers, without gaps but where it was purged; `seq` numbers a shard, for clients. Rowid tables:
 /// measured twice as fast as WITHOUT ROWID (performance page).
 const LAYOUT: &str = "
     CREATE TABLE log (
@@ -28,13 +30,18 @@ const LAYOUT: &str = "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 ";
 
+/// What layout 2 added: the last entry of each shard that was purged, by both its numbers. They go on from there when
+/// nothing else is left.
+const PURGED: &str =
+    "CREATE TABLE purged (shard INTEGER PRIMARY KEY, seq INTEGER NOT NULL, id INTEGER NOT NULL);";
+
 /// What the writer knows without asking the file.
 pub(super) struct State {
     pub(super) epoch: Epoch,
     pub(super) last_id: i64,
     /// The last seq of each shard.
     pub(super) seqs: Vec<Seq>,
-    pub(super) heads: HashMap<ChannelId, Seq>,
+    pub(super) extent: Extent,
     pub(super) dedup: Dedup,
 }
 
@@ -74,6 +81,8 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, OpenError> {
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match found {
         0 => create(&connection)?,
+        1 => connection
+            .execute_batch(&format!("BEGIN IMMEDIATE; {PURGED} PRAGMA user_version={SCHEMA}; COMMIT"))?,
         SCHEMA => {}
         found => return Err(OpenError::Newer { found, known: SCHEMA }),
     }
@@ -92,6 +101,7 @@ fn create(connection: &Connection) -> Result<(), rusqlite::Error> {
     let epoch = Epoch::new(runtime::clock::now_unix_ms(), random);
     connection.execute_batch("BEGIN IMMEDIATE")?;
     connection.execute_batch(LAYOUT)?;
+    connection.execute_batch(PURGED)?;
     connection.execute("INSERT INTO meta VALUES ('epoch', ?1)", [epoch.as_str()])?;
     connection.execute_batch(&format!("PRAGMA user_version={SCHEMA}; COMMIT"))
 }
@@ -102,7 +112,16 @@ pub(super) fn load(connection: &Connection, dedup_window: Duration) -> Result<St
         connection.query_row("SELECT value FROM meta WHERE name = 'epoch'", [], |row| row.get(0))?;
     let epoch = Epoch::parse(&epoch).map_err(|_| rusqlite::Error::InvalidQuery)?;
     let last_id: Option<i64> = connection.query_row("SELECT max(id) FROM log", [], |row| row.get(0))?;
-    let (mut heads, mut seqs) = (HashMap::new(), vec![0; usize::from(SHARDS)]);
+    let (mut extent, mut seqs, mut last_id) =
+        (Extent::default(), vec![0; usize::from(SHARDS)], last_id.unwrap_or(0));
+    let mut purged = connection.prepare("SELECT shard, seq, id FROM purged")?;
+    let mut rows = purged.query([])?;
+    while let Some(row) = rows.next()? {
+        let (shard, seq, id): (usize, Seq, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        extent.set_floor(shard, seq);
+        seqs[shard % usize::from(SHARDS)] = seq;
+        last_id = id.max(last_id);
+    }
     let mut newest = connection.prepare("SELECT channel, max(seq) FROM log GROUP BY channel")?;
     let mut rows = newest.query([])?;
     while let Some(row) = rows.next()? {
@@ -110,10 +129,10 @@ pub(super) fn load(connection: &Connection, dedup_window: Duration) -> Result<St
         let (Ok(channel), Ok(seq)) = (ChannelId::parse(&channel), Seq::try_from(seq)) else { continue };
         let counter = &mut seqs[usize::from(Slot::of(&channel).shard.0)];
         *counter = seq.max(*counter);
-        heads.insert(channel, seq);
+        extent.append(channel, seq);
     }
     let dedup = load_dedup(connection, dedup_window)?;
-    Ok(State { epoch, last_id: last_id.unwrap_or(0), seqs, heads, dedup })
+    Ok(State { epoch, last_id, seqs, extent, dedup })
 }
 
 /// Reads the newest entries backwards until they are older than the window.
@@ -136,6 +155,30 @@ fn load_dedup(connection: &Connection, window: Duration) -> Result<Dedup, rusqli
     // A clock that stood in the future must not keep keys for ever.
     found.into_iter().rev().for_each(|(key, id, at)| dedup.insert(key, id, at.min(now)));
     Ok(dedup)
+}
+
+/// Returns up to where a shard was purged.
+pub(super) fn purged(connection: &Connection, shard: Shard) -> Result<Seq, rusqlite::Error> {
+    let mut select = connection.prepare_cached("SELECT seq FROM purged WHERE shard = ?1")?;
+    Ok(select.query_row([shard.0], |row| row.get(0)).optional()?.unwrap_or_default())
+}
+
+/// Deletes entries and writes where their shards begin from then on.
+pub(super) fn purge(connection: &Connection, old: &[Old]) -> Result<(), rusqlite::Error> {
+    let mut delete = connection.prepare_cached("DELETE FROM log WHERE id = ?1")?;
+    let mut last: HashMap<Shard, &Old> = HashMap::new();
+    for entry in old {
+        delete.execute([entry.id])?;
+        last.insert(entry.shard(), entry);
+    }
+    let mut write = connection.prepare_cached(
+        "INSERT INTO purged (shard, seq, id) VALUES (?1, ?2, ?3)
+         ON CONFLICT (shard) DO UPDATE SET seq = max(seq, excluded.seq), id = max(id, excluded.id)",
+    )?;
+    for (shard, entry) in last {
+        write.execute(params![shard.0, entry.seq, entry.id])?;
+    }
+    Ok(())
 }
 
 /// Returns up to where a group has acknowledged everything.

@@ -3,12 +3,14 @@
 //! Requests that come while a commit is under way share the next one. Architecture Invariant: what is in memory
 //! (heads, counters, dedup keys) changes only after the commit; then live copies go out; then callers hear.
 
-use super::Heads;
-use super::draft::{self, Draft, Failure};
+use super::draft::{self, Draft, Failure, Wanted};
+use super::heads::Heads;
 use super::live::Subscribers;
-use super::orders::{Order, Orders, Waiting, Writer, orders};
+use super::orders::{Order, Orders, Purging, Waiting, Writer, orders};
+use super::purge::Old;
 use super::schema::{self, State};
 use crate::append::AppendError;
+use crate::purge::PurgeError;
 use crossbeam_channel::RecvTimeoutError;
 use runtime::backoff::{Backoff, random};
 use runtime::shutdown::Shutdown;
@@ -75,6 +77,8 @@ struct Scribe {
     published: Published,
     /// Requests a commit had lately, on average.
     company: f64,
+    /// What the next commit deletes.
+    purging: Option<Purging>,
     /// When floors are written even if nobody appends.
     floors_due: Option<Instant>,
     health: Health,
@@ -96,7 +100,7 @@ enum Health {
 impl Scribe {
     fn new(log: Log, published: Published, orders: Orders) -> Self {
         let (health, backoff) = (Health::Well, Backoff::new(REST.0, REST.1));
-        Self { log, published, company: 1.0, floors_due: None, health, backoff, orders }
+        Self { log, published, company: 1.0, purging: None, floors_due: None, health, backoff, orders }
     }
 
     fn run(mut self) {
@@ -111,7 +115,7 @@ impl Scribe {
             }
             self.gather(&mut batch, &mut stop);
             let due = self.floors_due.is_some_and(|due| stop || due <= Instant::now());
-            if !batch.is_empty() || due {
+            if !batch.is_empty() || due || self.purging.is_some() {
                 self.commit(batch);
             }
             if stop {
@@ -127,6 +131,7 @@ impl Scribe {
                 self.orders.floors.heard();
                 self.floors_due.get_or_insert_with(|| Instant::now() + FLOORS_WAIT);
             }
+            Order::Purge(purging) => self.purging = Some(purging),
             Order::Stop => *stop = true,
         }
     }
@@ -156,16 +161,21 @@ impl Scribe {
         let (began, now_ms, count) = (Instant::now(), runtime::clock::now_unix_ms(), batch.len());
         let window_ms = u64::try_from(self.log.dedup_window.as_millis()).unwrap_or(u64::MAX);
         self.log.state.dedup.forget_before(now_ms.saturating_sub(window_ms));
-        let floors = self.orders.floors.take();
-        match draft::write(&self.log.connection, &self.log.state, &batch, &floors, now_ms) {
+        let (floors, purging) = (self.orders.floors.take(), self.purging.take());
+        let old = purging.as_ref().map_or(&[][..], |purging| &purging.old);
+        let wanted = Wanted { batch: &batch, floors: &floors, old, now_ms };
+        match draft::write(&self.log.connection, &self.log.state, &wanted) {
             Ok(draft) => {
                 (self.health, self.floors_due) = (Health::Well, None);
                 self.backoff.reset();
+                self.forget(old);
                 self.publish(draft, batch, now_ms);
+                answer(purging, Ok(()));
             }
             Err(failure) => {
                 self.orders.floors.put_back(floors);
                 self.fail(batch, &failure);
+                answer(purging, Err(PurgeError::Failed(failure.source().to_string())));
             }
         }
         if count > 0 {
@@ -174,6 +184,15 @@ impl Scribe {
             self.company = self.company * 0.8 + size * 0.2;
             metrics::histogram!(crate::metrics::COMMIT_SIZE).record(size);
             metrics::histogram!(crate::metrics::COMMIT_SECONDS).record(began.elapsed());
+        }
+    }
+
+    /// Forgets what was purged; before what was appended is known, which may be of the same channels.
+    fn forget(&mut self, old: &[Old]) {
+        let mut heads = self.published.heads.lock();
+        for entry in old {
+            heads.purge(&entry.channel, entry.seq);
+            self.log.state.extent.purge(&entry.channel, entry.seq);
         }
     }
 
@@ -189,8 +208,8 @@ impl Scribe {
             // Heads before live copies: who subscribes between the two finds the entry in the head.
             let mut heads = self.published.heads.lock();
             for (channel, seq) in draft.heads {
-                heads.insert(channel.clone(), seq);
-                state.heads.insert(channel, seq);
+                heads.append(channel.clone(), seq);
+                state.extent.append(channel, seq);
             }
         }
         self.published.subscribers.durable(&draft.committed);
@@ -238,6 +257,10 @@ impl Scribe {
         for waiting in batch {
             let _gone = waiting.answer.send(Err(answer));
         }
+        self::answer(
+            self.purging.take(),
+            Err(PurgeError::Failed("it could not be written lately".to_owned())),
+        );
         self.floors_due = self.floors_due.map(|_| Instant::now() + FLOORS_WAIT);
     }
 
@@ -251,7 +274,7 @@ impl Scribe {
             }
         };
         let grown = state.last_id > self.log.state.last_id;
-        *self.published.heads.lock() = state.heads.clone();
+        *self.published.heads.lock() = state.extent.clone();
         self.log.state = state;
         if grown {
             // Entries whose live copies nobody got: heads tell which.
@@ -268,5 +291,12 @@ impl Scribe {
         // The folder, and only then the orders' end: whoever waits for that may open the folder again.
         drop(self.log.folder);
         drop(self.orders);
+    }
+}
+
+/// Tells whoever purges, if he is still there.
+fn answer(purging: Option<Purging>, answer: Result<(), PurgeError>) {
+    if let Some(purging) = purging {
+        let _gone = purging.answer.send(answer);
     }
 }

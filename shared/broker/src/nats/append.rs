@@ -117,7 +117,12 @@ impl Publisher {
         let window = self.windows.of(shard);
         let Some(place) = window.enter(PLACE_WAIT).await else { return Err(AppendError::Unavailable) };
         let began = Instant::now();
-        let verdict = self.publish(&append, began + ATTEMPTS).await;
+        let mut verdict = self.publish(&append, began + ATTEMPTS).await;
+        if matches!(verdict, Ok(Verdict::Moved)) && expects_purged(streams, &append).await? {
+            // The server knows nothing of what was purged.
+            let append = Append { expect: Some(0), ..append.clone() };
+            verdict = self.publish(&append, began + ATTEMPTS).await;
+        }
         window.leave(place, began.elapsed());
         let position = |seq| Position { epoch: streams.epoch(shard), seq };
         match verdict? {
@@ -196,6 +201,16 @@ impl Publisher {
             _ => Ok(Appended::Moved { head: streams.head(&append.channel).await.map_err(unknown)?.seq }),
         }
     }
+}
+
+/// Whether a channel has no entry left and what is expected of it was purged.
+async fn expects_purged(streams: &Streams, append: &Append) -> Result<bool, AppendError> {
+    let unknown = |_: ReadError| AppendError::Unknown;
+    let Some(expected) = append.expect.filter(|expected| *expected > 0) else { return Ok(false) };
+    if streams.newest(&append.channel).await.map_err(unknown)?.is_some() {
+        return Ok(false);
+    }
+    Ok(expected <= streams.floor(Slot::of(&append.channel).shard).await.map_err(unknown)?)
 }
 
 /// A dedup key as `Nats-Msg-Id`.

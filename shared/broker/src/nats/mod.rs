@@ -16,6 +16,7 @@ mod live;
 mod making;
 mod options;
 mod probe;
+mod purge;
 mod requests;
 mod streams;
 mod window;
@@ -30,6 +31,7 @@ use crate::append::{Append, AppendError, Appended};
 use crate::consume::{ConsumeError, Consumer, Group};
 use crate::live::{PublishError, SubscribeError, Subscriber, SubscriptionControl};
 use crate::log::{LogPage, ReadError, ReadLimit};
+use crate::purge::{Purge, PurgeError};
 use crate::request::{RequestError, ServeError, Server};
 use append::Publisher;
 use bytes::Bytes;
@@ -38,6 +40,7 @@ use live::{Lost, NatsSubscriber as LiveSubscriber};
 use probe::Probing;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::{RequestSubject, Shard, nats};
+use protocol::time::Timestamp;
 use requests::Replier;
 use runtime::admin::Readiness;
 use runtime::shutdown::{Shutdown, Stage};
@@ -207,6 +210,16 @@ impl Nats {
         limit: ReadLimit,
     ) -> Result<LogPage, ReadError> {
         self.0.streams.read(channel, after, limit).await
+    }
+
+    pub(crate) async fn purge(&self, mut purge: Purge) -> Result<u64, PurgeError> {
+        if self.has_stopped() {
+            return Err(PurgeError::Closed);
+        }
+        let window_ms = u64::try_from(self.0.options.dedup_window.as_millis()).unwrap_or(u64::MAX);
+        let kept_ms = runtime::clock::now_unix_ms().saturating_sub(window_ms);
+        purge.before = purge.before.min(Timestamp::from_unix_ms(kept_ms));
+        self.0.streams.purge(&purge).await
     }
 
     pub(crate) async fn subscriber(&self) -> Result<(SubscriptionControl, Subscriber), SubscribeError> {

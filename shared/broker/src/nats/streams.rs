@@ -141,12 +141,26 @@ impl Streams {
         Ok(another_life)
     }
 
-    /// Returns the newest entry's place, as the stream's leader knows it: a follower may be behind.
+    /// Returns a channel's head. What was purged has no entry: the floor is then as far as its entries can reach.
     pub(super) async fn head(&self, channel: &ChannelId) -> Result<Position, ReadError> {
         let shard = Slot::of(channel).shard;
+        let seq = match self.newest(channel).await? {
+            Some(seq) => seq,
+            None => self.floor(shard).await?,
+        };
+        Ok(Position { epoch: self.epoch(shard), seq })
+    }
+
+    /// Returns the newest entry's seq, as the stream's leader knows it: a follower may be behind.
+    pub(super) async fn newest(&self, channel: &ChannelId) -> Result<Option<Seq>, ReadError> {
         let question = serde_json::json!({ "last_by_subj": nats::log(channel) });
-        let newest = self.one_of_leader(shard, &question).await?;
-        Ok(Position { epoch: self.epoch(shard), seq: newest.map_or(0, |found| found.entry.seq) })
+        let newest = self.one_of_leader(Slot::of(channel).shard, &question).await?;
+        Ok(newest.map(|found| found.entry.seq))
+    }
+
+    /// Whether followers answer as well, who may be behind.
+    pub(super) fn has_copies(&self, shard: Shard) -> bool {
+        self.lives()[usize::from(shard.0 % SHARDS)].copied
     }
 
     /// Returns the entry at `seq`, which is there.
@@ -199,7 +213,7 @@ impl Streams {
         question: &serde_json::Value,
     ) -> Result<Option<Identified>, ReadError> {
         let stream = nats::stream(shard);
-        if !self.lives()[usize::from(shard.0 % SHARDS)].copied {
+        if !self.has_copies(shard) {
             let answer = self.ask(format!("$JS.API.DIRECT.GET.{stream}"), question).await?;
             return match answer.status {
                 Some(StatusCode::NOT_FOUND) => Ok(None),
@@ -211,7 +225,11 @@ impl Streams {
         stored(&answer)
     }
 
-    async fn ask(&self, subject: String, question: &serde_json::Value) -> Result<Message, ReadError> {
+    pub(super) async fn ask(
+        &self,
+        subject: String,
+        question: &serde_json::Value,
+    ) -> Result<Message, ReadError> {
         let payload = Bytes::from(question.to_string());
         self.link.ask(Outgoing::new(subject, payload), DEADLINE).await.map_err(failed)
     }
@@ -225,9 +243,9 @@ impl Streams {
         let shard = Slot::of(channel).shard;
         // The head first: nobody may see a page that is ahead of it.
         let head = self.head(channel).await?.seq;
-        let mut page = Collected { entries: Vec::new(), bytes: 0, full: false, limit, head };
+        let mut page = Collected { entries: Vec::new(), bytes: 0, full: false, over: false, limit, head };
         let mut reached = after;
-        while reached < head && !page.full {
+        while reached < head && !page.full && !page.over {
             let before = page.entries.len();
             self.batch(channel, reached, &mut page).await?;
             match page.entries[before..].last() {
@@ -242,12 +260,9 @@ impl Streams {
                 },
             }
         }
-        let end = !page.full && page.entries.last().map_or(after, |entry| entry.seq) >= head
-            || page.entries.last().is_some_and(|entry| entry.seq >= head)
-            || after >= head;
         // Last: what was purged meanwhile is then below the floor for certain.
         let floor = if head == 0 { 0 } else { self.floor(shard).await? };
-        Ok(LogPage { entries: page.entries, head, end, floor })
+        Ok(LogPage { entries: page.entries, head: head.max(floor), end: !page.full, floor })
     }
 
     /// Reads one batch of entries after `after` into a page.
@@ -280,25 +295,16 @@ impl Streams {
         };
         tokio::time::timeout(DEADLINE, collected).await.unwrap_or_else(|_| Err(failed(AskError::Late)))
     }
-
-    /// Returns the seq before the stream's first message.
-    async fn floor(&self, shard: Shard) -> Result<Seq, ReadError> {
-        let answer = self
-            .ask(format!("$JS.API.DIRECT.GET.{}", nats::stream(shard)), &serde_json::json!({ "seq": 1 }))
-            .await?;
-        match answer.status {
-            Some(StatusCode::NOT_FOUND) => Ok(0),
-            Some(status) if status != StatusCode::OK => Err(refused(&answer)),
-            _ => Ok(header(&answer, "Nats-Sequence").and_then(|seq| seq.parse().ok()).unwrap_or(1) - 1),
-        }
-    }
 }
 
 /// A page on its way.
 struct Collected {
     entries: Vec<Entry>,
     bytes: usize,
+    /// There is more than the limit.
     full: bool,
+    /// There is something newer than the head.
+    over: bool,
     limit: ReadLimit,
     head: Seq,
 }
@@ -309,8 +315,9 @@ impl Collected {
         let fits = self.entries.is_empty()
             || self.entries.len() < self.limit.entries
                 && self.bytes + entry.envelope.len() <= self.limit.bytes;
-        if entry.seq > self.head || !fits {
-            self.full = true;
+        self.over = entry.seq > self.head;
+        self.full = !self.over && !fits;
+        if self.over || self.full {
             return false;
         }
         self.bytes += entry.envelope.len();
@@ -326,18 +333,21 @@ fn failed(error: AskError) -> ReadError {
     }
 }
 
-fn refused(answer: &Message) -> ReadError {
+pub(super) fn refused(answer: &Message) -> ReadError {
     let (status, text) = (answer.status.map(|status| status.as_u16()), answer.description.as_deref());
     ReadError::Failed(format!("status {} {}", status.unwrap_or_default(), text.unwrap_or_default()))
 }
 
-fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+pub(super) fn unreadable() -> ReadError {
+    ReadError::Failed("an answer of a stream cannot be read".to_owned())
+}
+
+pub(super) fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
     message.headers.as_ref()?.get(name).map(async_nats::HeaderValue::as_str)
 }
 
 /// Reads the answer of a direct get.
 fn identified(answer: &Message) -> Result<Identified, ReadError> {
-    let unreadable = || ReadError::Failed("an answer of a direct get cannot be read".to_owned());
     let channel = header(answer, "Nats-Subject").and_then(nats::channel_of).ok_or_else(unreadable)?;
     let seq = header(answer, "Nats-Sequence").and_then(|seq| seq.parse().ok()).ok_or_else(unreadable)?;
     let id = header(answer, "Nats-Msg-Id").unwrap_or_default().to_owned();
@@ -362,7 +372,6 @@ fn stored(answer: &Message) -> Result<Option<Identified>, ReadError> {
         #[serde(default)]
         data: String,
     }
-    let unreadable = || ReadError::Failed("an answer of a stream cannot be read".to_owned());
     let raw = match serde_json::from_slice(&answer.payload).map_err(|_| unreadable())? {
         Stored { message: Some(raw), .. } => raw,
         Stored { error: Some(error), .. } if error.code == 404 && error.err_code == NO_MESSAGE => {

@@ -13,6 +13,7 @@ mod live;
 mod log;
 mod nats;
 mod nats_faults;
+mod purging;
 mod requests;
 mod world;
 
@@ -87,6 +88,17 @@ contract! {
         acknowledgements_survive_a_restart,
         what_was_not_acknowledged_survives_an_abrupt_end,
         a_fetch_waits_for_the_first_entry,
+    }
+    purging {
+        what_is_purged_is_gone_and_reads_say_so,
+        a_purge_survives_a_restart_and_an_abrupt_end,
+        nothing_else_is_purged,
+        an_entry_stays_while_its_key_is_remembered,
+        positions_go_on_rising_when_everything_was_purged,
+        a_live_copy_after_a_purge_has_no_event_before_it,
+        an_expectation_of_what_was_purged_still_holds,
+        groups_go_on_with_what_is_left,
+        readers_beside_a_purge_see_no_gap,
     }
     requests {
         a_request_is_answered,
