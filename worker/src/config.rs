@@ -1,6 +1,9 @@
 //! What an operator decides about a worker.
 
 use runtime::config::{FromValue, Reader};
+use std::time::Duration;
+
+const HOUR: Duration = Duration::from_secs(3_600);
 
 /// What a worker does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,12 +48,27 @@ impl Role {
 pub struct Config {
     /// What this worker does, each role once; default everything.
     pub roles: Vec<Role>,
+    /// How long the log keeps what the store has; whole hours, at least 1, default 72 (reliability page). Whoever was
+    /// away for longer is answered from the store.
+    pub log_retention: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { roles: ALL.to_vec(), log_retention: HOUR * 72 }
+    }
 }
 
 impl Config {
     /// Reads the worker's settings; faults stay with the reader.
     pub fn read(reader: &mut Reader) -> Self {
-        let named = reader.get("worker.roles", ALL.to_vec());
-        Self { roles: ALL.into_iter().filter(|role| named.contains(role)).collect() }
+        let default = Self::default();
+        let named = reader.get("worker.roles", default.roles);
+        let roles = ALL.into_iter().filter(|role| named.contains(role)).collect();
+        let hours: Option<u32> = reader.get_opt("worker.log_retention_hours");
+        if hours == Some(0) {
+            reader.fault("worker.log_retention_hours = 0: expected at least 1");
+        }
+        Self { roles, log_retention: hours.map_or(default.log_retention, |hours| HOUR * hours) }
     }
 }

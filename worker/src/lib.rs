@@ -14,6 +14,7 @@ mod handler;
 mod history;
 mod metrics;
 mod persistence;
+mod retention;
 pub mod seed;
 mod serving;
 mod start;

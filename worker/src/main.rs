@@ -132,7 +132,7 @@ async fn make(config: Config, plan: &seed::Plan) -> anyhow::Result<ExitCode> {
     telemetry::init(&settings.log, Format::Plain)?;
     let shutdown = Shutdown::new();
     let (broker, store) = open(nats, &store, &shutdown).await?;
-    let persistence = worker::Config { roles: vec![worker::Role::Persistence] };
+    let persistence = worker::Config { roles: vec![worker::Role::Persistence], ..worker::Config::default() };
     worker::start(&persistence, &broker, &store, &shutdown).await?;
     let events = seed::load(&broker, &store, plan).await?;
     println!("{events} events made");

@@ -70,8 +70,12 @@ pub async fn development(broker: &Broker, store: &Store) -> anyhow::Result<()> {
 /// ids are the same at each start, so what comes now still answers what came then.
 async fn append_missing(broker: &Broker, channel: &ChannelId, events: Vec<Envelope>) -> anyhow::Result<()> {
     let limit = ReadLimit { entries: events.len(), bytes: usize::MAX };
-    let there = broker.read(channel, 0, limit).await?.entries.len();
-    for envelope in events.iter().skip(there) {
+    let page = broker.read(channel, 0, limit).await?;
+    if page.floor > 0 {
+        // The first start is so long ago that the log has forgotten it; the store has not.
+        return Ok(());
+    }
+    for envelope in events.iter().skip(page.entries.len()) {
         append(broker, envelope).await?;
     }
     Ok(())

@@ -3,8 +3,9 @@
 use crate::config::{Config, Role};
 use crate::handler::Handler;
 use crate::persistence::PERSISTENCE;
+use crate::retention::Retention;
 use crate::{commands, consumer, directory, events, history, persistence, serving};
-use broker::{Broker, ConsumeError, ServeError};
+use broker::{Broker, ConsumeError, ReadLimit, ServeError};
 use protocol::ids::ChannelId;
 use protocol::subjects::{RequestSubject, SHARDS, Shard};
 use runtime::shutdown::{Shutdown, Stage};
@@ -35,7 +36,7 @@ pub async fn start(
 ) -> Result<(), StartError> {
     for role in &config.roles {
         match role {
-            Role::Persistence => start_persistence(broker, store, shutdown).await?,
+            Role::Persistence => start_persistence(config, broker, store, shutdown).await?,
             Role::Directory => {
                 let server = broker.serve(RequestSubject::DirectorySession).await?;
                 let handler = directory::Directory::new(store.clone());
@@ -63,11 +64,18 @@ pub async fn start(
     Ok(())
 }
 
-async fn start_persistence(broker: &Broker, store: &Store, shutdown: &Shutdown) -> Result<(), StartError> {
+async fn start_persistence(
+    config: &Config,
+    broker: &Broker,
+    store: &Store,
+    shutdown: &Shutdown,
+) -> Result<(), StartError> {
     let consumer = broker.consume(PERSISTENCE).await?;
     let handler = persistence::Persistence::new(store.clone());
     let work = consumer::Work { handler, store: store.clone(), shutdown: shutdown.clone() };
     spawn(shutdown, "worker-persistence", consumer::run(consumer, work));
+    let retention = Retention { broker: broker.clone(), store: store.clone(), kept: config.log_retention };
+    spawn(shutdown, "worker-retention", retention.run(shutdown.clone()));
     Ok(())
 }
 
@@ -105,6 +113,11 @@ pub async fn caught_up(
     deadline: Duration,
 ) -> Result<(), CaughtUpError> {
     let head = broker.head(channel).await?;
+    let newest = ReadLimit { entries: 1, bytes: usize::MAX };
+    if broker.read(channel, head.seq.saturating_sub(1), newest).await?.entries.is_empty() {
+        // Nothing was logged, or all of it is purged: the store had it before.
+        return Ok(());
+    }
     let role = persistence::Persistence::ROLE.to_owned();
     let letter = LetterId { role, channel: channel.clone(), position: head.clone() };
     let stored = async {

@@ -171,15 +171,14 @@ async fn start_workers(
     store: &Store,
     shutdown: &Shutdown,
 ) -> anyhow::Result<()> {
-    let refill = match broker {
-        Broker::Embedded(log) if config.roles.contains(&worker::Role::Persistence) => {
-            refill::begin(log, store).await?
-        }
-        _ => None,
+    let log = match broker {
+        Broker::Embedded(log) if config.roles.contains(&worker::Role::Persistence) => log,
+        _ => return Ok(worker::start(config, broker, store, shutdown).await?),
     };
+    let refill = refill::begin(log, store).await?;
     worker::start(config, broker, store, shutdown).await?;
     if let Some(refill) = refill {
-        refill.done(store).await?;
+        refill.done(log).await;
     }
     Ok(())
 }

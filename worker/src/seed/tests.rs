@@ -31,9 +31,8 @@ async fn replies_name_parents_that_are_there_wherever_the_first_start_was_killed
         for event in &events[..killed_after] {
             append(&broker, event).await.unwrap();
         }
-        crate::start(&crate::Config { roles: vec![crate::Role::Persistence] }, &broker, &store, &shutdown)
-            .await
-            .unwrap();
+        let config = crate::Config { roles: vec![crate::Role::Persistence], ..crate::Config::default() };
+        crate::start(&config, &broker, &store, &shutdown).await.unwrap();
         development(&broker, &store).await.unwrap();
         let messages = messages(&broker).await;
         assert_eq!(messages.len(), CONVERSATION.len(), "nothing is seeded twice");

@@ -37,7 +37,7 @@ fn text(envelope: &str) -> String {
 }
 
 /// The contents of everything after a position, one word a page, as somebody sees it who asks page after page.
-async fn everything(world: &World, mut place: Position) -> Vec<String> {
+pub(crate) async fn everything(world: &World, mut place: Position) -> Vec<String> {
     let mut pages = Vec::new();
     for _ in 0..20 {
         let page = page(world, &place).await;

@@ -12,5 +12,6 @@ mod ending;
 mod events;
 mod history;
 mod persistence;
+mod retention;
 mod session;
 mod world;

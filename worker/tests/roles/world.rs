@@ -49,8 +49,11 @@ impl World {
 
     /// Starts a worker with these roles.
     pub(crate) async fn start(&self, roles: &[worker::Role]) -> Worker {
+        self.start_with(Config { roles: roles.to_vec(), ..Config::default() }).await
+    }
+
+    pub(crate) async fn start_with(&self, config: Config) -> Worker {
         let shutdown = Shutdown::new();
-        let config = Config { roles: roles.to_vec() };
         worker::start(&config, &self.broker, &self.store, &shutdown).await.unwrap();
         Worker(shutdown)
     }

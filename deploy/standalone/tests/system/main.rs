@@ -19,6 +19,7 @@ mod hostile;
 mod kill;
 mod kill_client;
 mod power_cut;
+mod retention;
 mod server;
 mod slow;
 mod stopping;

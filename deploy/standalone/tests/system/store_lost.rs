@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 /// The store's database and its WAL.
-const FILES: [&str; 2] = ["store.db", "store.db-wal"];
+pub(crate) const FILES: [&str; 2] = ["store.db", "store.db-wal"];
 
 /// Sends messages into both channels, each after the acknowledgement of the one before; returns their ids.
-async fn chat(to: SocketAddr, count: usize) -> Vec<Value> {
+pub(crate) async fn chat(to: SocketAddr, count: usize) -> Vec<Value> {
     let (mut client, _) = Client::open(to, "driver-1").await;
     let mut acked = Vec::new();
     for n in 0..count {
@@ -24,7 +24,7 @@ async fn chat(to: SocketAddr, count: usize) -> Vec<Value> {
 }
 
 /// The ids of each channel's whole history, as somebody reads it who is told of both channels.
-async fn histories(to: SocketAddr) -> HashMap<&'static str, Vec<Value>> {
+pub(crate) async fn histories(to: SocketAddr) -> HashMap<&'static str, Vec<Value>> {
     let (mut client, first) = Client::open(to, "dispatcher-1").await;
     assert_eq!(first["channels"].as_array().unwrap().len(), CHANNELS.len(), "{first}");
     let mut histories = HashMap::new();
@@ -36,12 +36,12 @@ async fn histories(to: SocketAddr) -> HashMap<&'static str, Vec<Value>> {
 }
 
 /// Ends a server as an operator does.
-fn stop(server: Server) {
+pub(crate) fn stop(server: Server) {
     server.terminate();
     assert!(server.wait().success());
 }
 
-fn remove_store(data: &Path) {
+pub(crate) fn remove_store(data: &Path) {
     for entry in std::fs::read_dir(data).unwrap() {
         let path = entry.unwrap().path();
         if path.file_name().unwrap().to_string_lossy().starts_with("store.db") {

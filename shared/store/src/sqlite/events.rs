@@ -36,15 +36,16 @@ pub(super) fn page(
     Ok(Some(EventsPage { events, more: false }))
 }
 
-/// Whether the channel's log of that life is here up to the position. A channel that was quiet in a life has only
-/// its beginning.
+/// Whether the channel's log of that life is here up to the position, which may lie behind the channel's own entries:
+/// the head of a channel whose entries were purged does.
 fn knows(connection: &Connection, channel: &ChannelId, at: &Position) -> Result<bool, StoreError> {
     let newest: Option<Seq> = connection
         .prepare_cached("SELECT seq FROM events WHERE channel = ?1 AND epoch = ?2 ORDER BY seq DESC LIMIT 1")?
         .query_row([channel.as_str(), at.epoch.as_str()], |row| row.get(0))
         .optional()?;
-    match newest {
-        Some(newest) => Ok(at.seq <= newest),
-        None => Ok(at.seq == 0 && ask::reached(connection, Slot::of(channel).shard, &at.epoch)? > 0),
+    if newest.is_some_and(|newest| at.seq <= newest) {
+        return Ok(true);
     }
+    let reached = ask::reached(connection, Slot::of(channel).shard, &at.epoch)?;
+    Ok(reached > 0 && at.seq <= reached)
 }
