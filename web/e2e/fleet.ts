@@ -36,9 +36,10 @@ export class Fleet implements System {
     rmSync(join(this.data, "hold"), { force: true });
     await this.until("a start", async () => {
       if (!existsSync(join(this.data, "fleet.json"))) return false;
-      const { admin } = this.state();
-      const ready = await Promise.all(Object.values(admin).map((at) => isReady(at)));
-      return ready.every(Boolean);
+      const { admin, listen } = this.state();
+      // The balancer needs a second to believe that a gateway is back; until then it turns people away.
+      const asked = [...Object.values(admin).map((at) => `http://${at}/readyz`), `http://${listen}/chat`];
+      return (await Promise.all(asked.map((url) => answers(url)))).every(Boolean);
     });
   }
 
@@ -85,9 +86,9 @@ export class Fleet implements System {
   }
 }
 
-async function isReady(address: string): Promise<boolean> {
+async function answers(url: string): Promise<boolean> {
   try {
-    return (await fetch(`http://${address}/readyz`)).ok;
+    return (await fetch(url)).ok;
   } catch {
     return false;
   }

@@ -49,6 +49,8 @@ for (const [mode, make] of MODES) {
   });
 
   test(`${mode}: a kill of the server loses nothing and repeats nothing`, async ({ browser }) => {
+    // Three falls in a row are one long trouble to a page: it may wait for the longest time in each.
+    test.slow();
     server = make();
     await server.start();
     const [dana, ines] = [await open(browser, "driver-1"), await open(browser, "dispatcher-1")];

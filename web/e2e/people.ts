@@ -1,12 +1,13 @@
 /** What the tests do as a person: open a tab, write, look. */
 import { type BrowserContext, type Locator, type Page, expect } from "@playwright/test";
+import { BACKOFF_CAP_MS } from "../client/src/backoff.ts";
 import type { System } from "./server.ts";
 
 /** What one tab does must be seen in the other within this time. */
 export const SOON = { timeout: 1000 };
 
-/** A server that comes back is found again within this time. */
-export const BACK = { timeout: 20_000 };
+/** A server that comes back is found again within this time: the longest wait between two attempts, and one attempt. */
+export const BACK = { timeout: BACKOFF_CAP_MS + 5000 };
 
 /** Opens a tab as a person and waits until it is online. */
 export async function signIn(context: BrowserContext, server: System, person: string): Promise<Page> {
