@@ -184,6 +184,7 @@ impl Upstream {
                 self.following.on_heads(&epoch, &heads, &mut self.reactors, &self.jobs);
                 0
             }
+            LiveEvent::Control(_) => 0,
             LiveEvent::Lost => {
                 self.following.on_lost(&mut self.reactors, &self.jobs);
                 0

@@ -29,6 +29,7 @@ pub use purge::{Purge, PurgeError};
 pub use request::{ReplyHandle, Request, RequestError, ServeError, Server};
 
 use bytes::Bytes;
+use protocol::control::Control;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::{RequestSubject, Shard};
 use std::time::Duration;
@@ -113,6 +114,17 @@ impl Broker {
         match self {
             Self::Embedded(embedded) => embedded.publish(channel, payload),
             Self::Nats(nats) => nats.publish(channel, payload).await,
+        }
+    }
+
+    /// Tells every subscriber, whatever slots it has: at most once, in no order with anything else.
+    ///
+    /// # Errors
+    /// [`PublishError`] when it certainly went nowhere.
+    pub async fn announce(&self, control: Control) -> Result<(), PublishError> {
+        match self {
+            Self::Embedded(embedded) => embedded.announce(&control),
+            Self::Nats(nats) => nats.announce(&control).await,
         }
     }
 

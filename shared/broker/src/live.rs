@@ -5,6 +5,7 @@
 use crate::embedded::{EmbeddedControl, EmbeddedSubscriber};
 use crate::nats::{NatsControl, NatsSubscriber};
 use bytes::Bytes;
+use protocol::control::Control;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::Slot;
 
@@ -36,6 +37,8 @@ pub enum LiveEvent {
         /// Channels, of any slot, with an entry of theirs.
         heads: Vec<(ChannelId, Seq)>,
     },
+    /// Somebody announced.
+    Control(Control),
     /// Some durable events were dropped on the way: compare heads and read the log.
     Lost,
 }
@@ -48,7 +51,7 @@ pub enum SubscribeError {
     Closed,
 }
 
-/// Why an ephemeral event went nowhere.
+/// Why an ephemeral event, or an announcement, went nowhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// The broker stops.

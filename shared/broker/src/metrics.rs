@@ -16,6 +16,8 @@ pub(crate) const PURGED: &str = "broker_purged_total";
 pub(crate) const LIVE_DROPPED: &str = "broker_live_dropped_total";
 /// Ephemeral events dropped because a subscriber's queue was full.
 pub(crate) const EPHEMERAL_DROPPED: &str = "broker_ephemeral_dropped_total";
+/// Announcements dropped because a subscriber's queue was full.
+pub(crate) const CONTROL_DROPPED: &str = "broker_control_dropped_total";
 /// Connections made to NATS.
 pub(crate) const CONNECTS: &str = "broker_connects_total";
 /// Appends that were sent once more, because no final answer came.

@@ -8,6 +8,7 @@
 pub mod claims;
 pub mod codec;
 pub mod codes;
+pub mod control;
 pub mod development;
 pub mod digest;
 pub mod envelope;

@@ -14,6 +14,10 @@ use serde_json::value::RawValue;
 /// An answer: what was asked for, or why not.
 pub type Answer<T> = Result<T, ErrorCode>;
 
+/// How many events made a user's memberships what they are: his own in channels that are described, and those that
+/// describe channels of his. It only grows while the store's copy of the log does, in whatever order events come.
+pub type MembershipsVersion = u64;
+
 /// `directory.session`: who is this user and where may he listen. An unknown user gets a row.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct SessionRequest {

@@ -2,6 +2,7 @@
 
 use crate::live::LiveEvent;
 use bytes::Bytes;
+use protocol::control::Control;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::{SHARDS, SLOTS_PER_SHARD, Slot};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -10,6 +11,10 @@ use tokio::sync::{mpsc, watch};
 
 /// Ephemeral events that wait for one subscriber; the newest is dropped when it is full.
 const EPHEMERAL_QUEUE: usize = 1_024;
+
+/// Announcements that wait for one subscriber; the newest is dropped when it is full. Chosen: they are few, and told
+/// again.
+const CONTROL_QUEUE: usize = 64;
 
 /// A bit for each slot of a shard.
 const _: () = assert!(SLOTS_PER_SHARD == 64, "a shard's slots are one word");
@@ -24,6 +29,7 @@ struct Subscribed {
     slots: [AtomicU64; SHARDS as usize],
     durable: mpsc::Sender<LiveEvent>,
     ephemeral: mpsc::Sender<LiveEvent>,
+    control: mpsc::Sender<LiveEvent>,
     /// Something durable was dropped since the subscriber last looked.
     lost: AtomicBool,
     gone: AtomicBool,
@@ -38,6 +44,7 @@ pub struct EmbeddedSubscriber {
     subscribed: Arc<Subscribed>,
     durable: mpsc::Receiver<LiveEvent>,
     ephemeral: mpsc::Receiver<LiveEvent>,
+    control: mpsc::Receiver<LiveEvent>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -57,12 +64,14 @@ impl Subscribers {
     pub(super) fn add(&self, stopped: watch::Receiver<bool>) -> (EmbeddedControl, EmbeddedSubscriber) {
         let (durable, durables) = mpsc::channel(self.durable_queue);
         let (ephemeral, ephemerals) = mpsc::channel(EPHEMERAL_QUEUE);
+        let (control, controls) = mpsc::channel(CONTROL_QUEUE);
         let slots = std::array::from_fn(|_| AtomicU64::new(0));
         let (lost, gone) = (AtomicBool::new(false), AtomicBool::new(false));
-        let subscribed = Arc::new(Subscribed { slots, durable, ephemeral, lost, gone });
+        let subscribed = Arc::new(Subscribed { slots, durable, ephemeral, control, lost, gone });
         self.list().push(subscribed.clone());
-        let control = EmbeddedControl(subscribed.clone());
-        (control, EmbeddedSubscriber { subscribed, durable: durables, ephemeral: ephemerals, stopped })
+        let (durable, ephemeral, control) = (durables, ephemerals, controls);
+        let chooser = EmbeddedControl(subscribed.clone());
+        (chooser, EmbeddedSubscriber { subscribed, durable, ephemeral, control, stopped })
     }
 
     fn list(&self) -> MutexGuard<'_, Vec<Arc<Subscribed>>> {
@@ -109,6 +118,14 @@ impl Subscribers {
             }
         }
     }
+
+    pub(super) fn announce(&self, control: &Control) {
+        for subscribed in self.list().iter() {
+            if subscribed.control.try_send(LiveEvent::Control(control.clone())).is_err() {
+                metrics::counter!(crate::metrics::CONTROL_DROPPED).increment(1);
+            }
+        }
+    }
 }
 
 impl Subscribed {
@@ -144,6 +161,7 @@ impl EmbeddedSubscriber {
             // What was appended before the end is heard before the end.
             biased;
             event = self.durable.recv() => event,
+            event = self.control.recv() => event,
             event = self.ephemeral.recv() => event,
             _ = self.stopped.wait_for(|stopped| *stopped) => None,
         }
@@ -153,7 +171,9 @@ impl EmbeddedSubscriber {
         if self.subscribed.lost.swap(false, Ordering::SeqCst) {
             return Some(LiveEvent::Lost);
         }
-        self.durable.try_recv().or_else(|_| self.ephemeral.try_recv()).ok()
+        // Announcements are few; behind a busy log they would wait for ever.
+        let event = self.control.try_recv().or_else(|_| self.durable.try_recv());
+        event.or_else(|_| self.ephemeral.try_recv()).ok()
     }
 }
 

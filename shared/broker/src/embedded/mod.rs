@@ -30,6 +30,7 @@ use groups::Groups;
 use heads::Heads;
 use live::Subscribers;
 use orders::Writer;
+use protocol::control::Control;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::{RequestSubject, Shard, Slot};
 use purge::Limits;
@@ -234,6 +235,14 @@ impl Embedded {
             return Err(PublishError::Closed);
         }
         self.0.subscribers.ephemeral(channel, &payload);
+        Ok(())
+    }
+
+    pub(crate) fn announce(&self, control: &Control) -> Result<(), PublishError> {
+        if *self.0.stopped.borrow() {
+            return Err(PublishError::Closed);
+        }
+        self.0.subscribers.announce(control);
         Ok(())
     }
 

@@ -1,4 +1,5 @@
-//! Live copies and what passes, by slot: two subscriptions for each slot that somebody listens to.
+//! Live copies and what passes, by slot: two subscriptions for each slot that somebody listens to. Digests and
+//! announcements come to every subscriber.
 
 use super::link::{Link, stops};
 use crate::live::LiveEvent;
@@ -91,9 +92,10 @@ impl NatsSubscriber {
         stopped: watch::Receiver<bool>,
     ) -> Result<(NatsControl, Self), async_nats::SubscribeError> {
         let digests: Events = Box::pin(link.client.subscribe(nats::DIGESTS).await?);
+        let controls: Events = Box::pin(link.client.subscribe(nats::CONTROL).await?);
         let (added, addeds) = mpsc::channel(ADDED);
         let control = NatsControl { link, added, slots: Arc::default() };
-        let events = SelectAll::from_iter([digests]);
+        let events = SelectAll::from_iter([digests, controls]);
         Ok((control, Self { streams, events, added: addeds, lost, stopped, ended: false }))
     }
 
@@ -147,6 +149,9 @@ impl NatsSubscriber {
         if message.subject.as_str() == nats::DIGESTS {
             let Digest { epoch, heads } = serde_json::from_slice(&message.payload).ok()?;
             return Some(LiveEvent::Heads { epoch, heads });
+        }
+        if message.subject.as_str() == nats::CONTROL {
+            return serde_json::from_slice(&message.payload).ok().map(LiveEvent::Control);
         }
         let channel = nats::channel_of(&message.subject)?;
         let Some(headers) = message.headers.as_ref().filter(|headers| headers.get("Nats-Sequence").is_some())

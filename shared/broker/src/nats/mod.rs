@@ -38,6 +38,7 @@ use bytes::Bytes;
 use link::{Link, Signals};
 use live::{Lost, NatsSubscriber as LiveSubscriber};
 use probe::Probing;
+use protocol::control::Control;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::{RequestSubject, Shard, nats};
 use protocol::time::Timestamp;
@@ -251,6 +252,18 @@ impl Nats {
         // Nor for one that takes nothing.
         let sent = timeout(SHED_AFTER, self.0.link.client.publish(nats::passing(channel), payload)).await;
         sent.unwrap_or(Ok(())).map_err(|_| PublishError::Closed)
+    }
+
+    pub(crate) async fn announce(&self, control: &Control) -> Result<(), PublishError> {
+        if self.has_stopped() {
+            return Err(PublishError::Closed);
+        }
+        // Whoever announces says it again; what waited for a connection would come late.
+        if !*self.0.link.signals.up.borrow() {
+            return Ok(());
+        }
+        let Ok(payload) = serde_json::to_vec(control).map(Bytes::from) else { return Ok(()) };
+        self.0.link.client.publish(nats::CONTROL, payload).await.map_err(|_| PublishError::Closed)
     }
 
     pub(crate) async fn consume(&self, group: Group) -> Result<Consumer, ConsumeError> {

@@ -3,7 +3,8 @@
 use crate::world::{Wishes, World, append, channel, in_time, neighbours, seqs, text, whole};
 use broker::{Broker, LiveEvent, Subscriber, SubscriptionControl};
 use bytes::Bytes;
-use protocol::ids::{ChannelId, Seq};
+use protocol::control::Control;
+use protocol::ids::{ChannelId, Seq, UserId};
 use protocol::subjects::Slot;
 use std::collections::HashMap;
 use tokio::task::JoinHandle;
@@ -157,6 +158,48 @@ pub(crate) async fn an_ephemeral_event_is_heard_and_not_logged(world: &impl Worl
     assert!(whole(&broker, &general).await.entries.is_empty());
 }
 
+/// A user with a version, as a worker announces him.
+fn announced(user: &str, version: u64) -> Control {
+    Control::Memberships(vec![(UserId::parse(user).unwrap(), version)])
+}
+
+pub(crate) async fn an_announcement_is_heard_by_everybody(world: &impl World) {
+    let broker = world.open().await;
+    let general = channel("general");
+    // One has a slot, the other has none.
+    let (_control, mut listening) = listen(&broker, &general).await;
+    let (_nothing, mut other) = broker.subscriber().await.unwrap();
+    for version in 1..=3 {
+        broker.announce(announced("driver-1", version)).await.unwrap();
+    }
+    for subscriber in [&mut listening, &mut other] {
+        for version in 1..=3 {
+            assert_eq!(next(subscriber).await, LiveEvent::Control(announced("driver-1", version)));
+        }
+    }
+    assert!(whole(&broker, &general).await.entries.is_empty());
+}
+
+pub(crate) async fn an_announcement_passes_a_busy_log(world: &impl World) {
+    let broker = world.open().await;
+    let general = channel("general");
+    let (_control, mut subscriber) = listen(&broker, &general).await;
+    broker.announce(announced("driver-1", 1)).await.unwrap();
+    for n in 0..100 {
+        append(&broker, &general, &n.to_string()).await;
+    }
+    let mut before = 0;
+    loop {
+        match next(&mut subscriber).await {
+            LiveEvent::Durable { .. } => before += 1,
+            LiveEvent::Control(_) => break,
+            LiveEvent::Heads { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(before < 50, "it waited for {before} entries");
+}
+
 pub(crate) async fn a_full_queue_says_that_something_was_lost(world: &impl World) {
     let broker = world.open_with(Wishes { live_queue: 8, ..Wishes::default() }).await;
     let general = channel("general");
@@ -170,7 +213,7 @@ pub(crate) async fn a_full_queue_says_that_something_was_lost(world: &impl World
             LiveEvent::Lost => lost = true,
             LiveEvent::Durable { .. } => heard += 1,
             LiveEvent::Heads { .. } => {}
-            LiveEvent::Ephemeral { .. } => panic!("nobody published"),
+            LiveEvent::Ephemeral { .. } | LiveEvent::Control(_) => panic!("nobody published"),
         }
     }
     assert!(heard < 100);
@@ -203,6 +246,7 @@ pub(crate) async fn a_drain_ends_subscribers(world: &impl World) {
         broker.drain().await;
         assert!(broker.subscriber().await.is_err());
         assert!(broker.publish(&general, Bytes::from_static(b"late")).await.is_err());
+        assert!(broker.announce(announced("driver-1", 1)).await.is_err());
         let heard = in_time("the end of a subscription", listening).await.unwrap();
         assert!(
             matches!(&heard[..], [LiveEvent::Durable { .. }]),

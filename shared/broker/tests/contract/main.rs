@@ -72,6 +72,8 @@ contract! {
         other_slots_are_not_heard,
         a_removed_slot_falls_silent,
         an_ephemeral_event_is_heard_and_not_logged,
+        an_announcement_is_heard_by_everybody,
+        an_announcement_passes_a_busy_log,
         a_full_queue_says_that_something_was_lost,
         a_drain_ends_subscribers,
     }

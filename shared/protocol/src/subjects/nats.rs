@@ -53,6 +53,9 @@ pub fn probe_live(process: &str) -> String {
 /// The heads of channels that changed lately, in all shards.
 pub const DIGESTS: &str = "chat.digest";
 
+/// What every gateway shall know at once.
+pub const CONTROL: &str = "chat.control";
+
 /// Returns the channel of a subject that has one; `None` for probes and anything foreign.
 pub fn channel_of(subject: &str) -> Option<ChannelId> {
     let mut tokens = subject.splitn(5, '.');
