@@ -68,7 +68,10 @@ impl Send {
         let outcome = Ok(Verified { profile, expires_at_unix_s: NOW / 1_000 + 3_600 });
         session.on(Input::Verified { outcome, resume: false }, moment(1));
         let sender = Sender { id: user, name: "Dana".to_owned(), email: "dana@example.com".to_owned() };
-        session.on(Input::Directory(Ok(SessionAnswer { sender, channels: vec![membership()] })), moment(2));
+        session.on(
+            Input::Directory(Ok(SessionAnswer { sender, version: 1, channels: vec![membership()] })),
+            moment(2),
+        );
         let opened = session.on(Input::Subscribed(vec![(general(), position(1))]), moment(3));
         assert!(opened.iter().any(|action| matches!(action, Action::GoLive(_))), "the session opens");
         Self { session, decoder: Decoder::default(), frame: client_frame(), sent: 0 }

@@ -118,7 +118,7 @@ async fn replay(store: &Store, letter: DeadLetter, say: &mut impl FnMut(String))
     let entry = Entry { channel: id.channel.clone(), seq: id.position.seq, envelope };
     let item = Item { epoch: id.position.epoch.clone(), entry };
     let handled = match &*id.role {
-        Persistence::ROLE => Persistence::new(store.clone()).handle(slice::from_ref(&item)).await,
+        Persistence::ROLE => Persistence::new(store.clone(), None).handle(slice::from_ref(&item)).await,
         _ => return Err(OrderError::Nobody(id.role)),
     };
     match handled {

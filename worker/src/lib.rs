@@ -1,9 +1,11 @@
 //! Worker: whatever needs state. One binary, roles chosen by configuration; only workers open a store.
 //!
-//! `consumer` is the one loop over the log, `persistence` the `handler` that it feeds, `dead_letters` what an operator
-//! does with entries that could not be handled; `directory`, `history`, `events` and `commands` answer requests through
-//! `serving`. Architecture Invariant: handlers are idempotent, and what they wrote is acknowledged after it is durable.
+//! `consumer` is the one loop over the log, `persistence` the `handler` that it feeds, `announcing` tells gateways what
+//! concerns them of that, `dead_letters` is what an operator does with entries that could not be handled; `directory`,
+//! `history`, `events` and `commands` answer requests through `serving`. Architecture Invariant: handlers are
+//! idempotent, and what they wrote is acknowledged after it is durable.
 
+mod announcing;
 mod commands;
 mod config;
 mod consumer;

@@ -1,11 +1,13 @@
 //! The log's events become rows of the store.
 
+use crate::announcing::Touched;
 use crate::handler::{Handler, HandlerError, Item};
 use broker::Group;
 use protocol::envelope::Envelope;
 use protocol::ids::Position;
 use protocol::subjects::Shard;
 use store::{Event, Store};
+use tokio::sync::mpsc;
 
 /// The group that writes the store.
 pub const PERSISTENCE: Group = match Group::new("persistence") {
@@ -15,11 +17,13 @@ pub const PERSISTENCE: Group = match Group::new("persistence") {
 
 pub(crate) struct Persistence {
     store: Store,
+    announcing: Option<mpsc::Sender<Touched>>,
 }
 
 impl Persistence {
-    pub(crate) fn new(store: Store) -> Self {
-        Self { store }
+    /// Says whose memberships it has changed, after it has, to who announces them.
+    pub(crate) fn new(store: Store, announcing: Option<mpsc::Sender<Touched>>) -> Self {
+        Self { store, announcing }
     }
 }
 
@@ -28,7 +32,12 @@ impl Handler for Persistence {
 
     async fn handle(&self, batch: &[Item]) -> Result<(), HandlerError> {
         let events = batch.iter().map(event).collect::<Result<Vec<_>, _>>()?;
+        let touched = Touched::by(&events);
         self.store.apply(events).await?;
+        if let Some(announcing) = self.announcing.as_ref().filter(|_| !touched.is_nothing()) {
+            // It ends after this one's loop, or with the process.
+            let _stopping = announcing.send(touched).await;
+        }
         metrics::counter!(crate::metrics::PERSISTED).increment(batch.len() as u64);
         Ok(())
     }

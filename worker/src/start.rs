@@ -4,7 +4,7 @@ use crate::config::{Config, Role};
 use crate::handler::Handler;
 use crate::persistence::PERSISTENCE;
 use crate::retention::Retention;
-use crate::{commands, consumer, directory, events, history, persistence, serving};
+use crate::{announcing, commands, consumer, directory, events, history, persistence, serving};
 use broker::{Broker, ConsumeError, ReadLimit, ServeError};
 use protocol::ids::ChannelId;
 use protocol::subjects::{RequestSubject, SHARDS, Shard};
@@ -12,6 +12,7 @@ use runtime::shutdown::{Shutdown, Stage};
 use std::future::Future;
 use std::time::Duration;
 use store::{LetterId, Store};
+use tokio::sync::mpsc;
 
 /// Why a worker does not start.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +72,9 @@ async fn start_persistence(
     shutdown: &Shutdown,
 ) -> Result<(), StartError> {
     let consumer = broker.consume(PERSISTENCE).await?;
-    let handler = persistence::Persistence::new(store.clone());
+    let (touched, touches) = mpsc::channel(announcing::QUEUE);
+    spawn(shutdown, "worker-announcing", announcing::run(broker.clone(), store.clone(), touches));
+    let handler = persistence::Persistence::new(store.clone(), Some(touched));
     let work = consumer::Work { handler, store: store.clone(), shutdown: shutdown.clone() };
     spawn(shutdown, "worker-persistence", consumer::run(consumer, work));
     let retention = Retention { broker: broker.clone(), store: store.clone(), kept: config.log_retention };

@@ -45,7 +45,7 @@ fn directory(members: u32) -> Answer<SessionAnswer> {
         unread: 0,
     };
     let sender = Sender { id: UserId::parse("42").unwrap(), name: "Dana".into(), email: String::new() };
-    Ok(SessionAnswer { sender, channels: vec![membership("a"), membership("b")] })
+    Ok(SessionAnswer { sender, version: 1, channels: vec![membership("a"), membership("b")] })
 }
 
 /// A session as it stands after `connection_established`.

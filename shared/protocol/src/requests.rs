@@ -31,6 +31,8 @@ pub struct SessionRequest {
 pub struct SessionAnswer {
     /// As the user appears to others.
     pub sender: Sender,
+    /// Which state of his memberships this is.
+    pub version: MembershipsVersion,
     /// Every channel that he is a member of, ordered by id.
     pub channels: Vec<Membership>,
 }

@@ -15,7 +15,7 @@ pub use sqlite::{OpenError, Sqlite};
 use protocol::claims::Profile;
 use protocol::envelope::{Envelope, Role};
 use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, Seq, UserId};
-use protocol::requests::{HistoryAnswer, HistoryRequest, SessionAnswer};
+use protocol::requests::{HistoryAnswer, HistoryRequest, MembershipsVersion, SessionAnswer};
 use protocol::subjects::Shard;
 use rusqlite::ErrorCode;
 
@@ -189,6 +189,22 @@ impl Store {
     /// [`StoreError`] when the store cannot be asked.
     pub async fn session(&self, user: &UserId) -> Result<Option<SessionAnswer>, StoreError> {
         each_adapter!(self, adapter => adapter.session(user.clone()).await)
+    }
+
+    /// Returns the version of each user's memberships, as [`Store::session`] would say it now; 0 for who has none.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn versions(&self, users: &[UserId]) -> Result<Vec<(UserId, MembershipsVersion)>, StoreError> {
+        each_adapter!(self, adapter => adapter.versions(users.to_vec()).await)
+    }
+
+    /// Returns who is a member of a channel or was one, ordered by id and at most `limit`.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn ever_members(&self, channel: &ChannelId, limit: u32) -> Result<Vec<UserId>, StoreError> {
+        each_adapter!(self, adapter => adapter.ever_members(channel.clone(), limit).await)
     }
 
     /// Returns a member's role; `None` for one who is none.

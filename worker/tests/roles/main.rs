@@ -6,6 +6,7 @@
     reason = "a test says what it expects by failing, and owns its tasks"
 )]
 
+mod announcing;
 mod commands;
 mod dead_letters;
 mod ending;

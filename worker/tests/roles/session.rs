@@ -9,7 +9,7 @@ use protocol::requests::{self, Answer, SessionAnswer, SessionRequest};
 use protocol::subjects::RequestSubject;
 use worker::Role::{Directory, Persistence};
 
-async fn session(world: &World, who: &str) -> SessionAnswer {
+pub(crate) async fn session(world: &World, who: &str) -> SessionAnswer {
     let profile = Profile {
         id: UserId::parse(who).unwrap(),
         name: format!("{who}'s name"),

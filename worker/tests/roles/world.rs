@@ -91,8 +91,16 @@ impl World {
 
     /// Makes a channel with driver-1 in it.
     pub(crate) async fn channel(&self, id: &str) {
+        self.describe(id).await;
+        self.add_member(id).await;
+    }
+
+    pub(crate) async fn describe(&self, id: &str) {
         let facts = ChannelFacts { name: id.to_uppercase(), channel_type: ChannelType::General };
         self.log(&event(Kind::ChannelUpdated, id, &facts)).await;
+    }
+
+    pub(crate) async fn add_member(&self, id: &str) {
         let facts = MemberFacts { user: sender("driver-1"), role: Role::Member };
         self.log(&event(Kind::MemberAdded, id, &facts)).await;
     }

@@ -43,7 +43,7 @@ fn back() -> Session {
     let mut session = Session::new(Form::V1, at(0));
     let outcome = Ok(Verified { profile, expires_at_unix_s: 3_600 });
     session.on(Input::Verified { outcome, resume: true }, at(0));
-    session.on(Input::Directory(Ok(SessionAnswer { sender, channels })), at(0));
+    session.on(Input::Directory(Ok(SessionAnswer { sender, version: 1, channels })), at(0));
     let heads = (0..limits::CHANNELS_PER_SOCKET_MAX).map(|n| (channel(n), position(9)));
     let opened = session.on(Input::Subscribed(heads.collect()), at(0));
     assert!(!opened.iter().any(|action| matches!(action, Action::GoLive(_))), "its channels start Held");

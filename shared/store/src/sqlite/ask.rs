@@ -6,7 +6,7 @@ use protocol::envelope::{ChannelType, Role};
 use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, Seq, UserId};
 use protocol::limits::UNREAD_MAX;
 use protocol::message::Sender;
-use protocol::requests::{Membership, SessionAnswer};
+use protocol::requests::{Membership, MembershipsVersion, SessionAnswer};
 use protocol::subjects::Shard;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::de::DeserializeOwned;
@@ -100,31 +100,79 @@ pub(super) fn session(connection: &Connection, user: &UserId) -> Result<Option<S
     let Some((name, _address)) = known else { return Ok(None) };
     // Addresses are shown to others only where the operator wants it; nobody can want it yet.
     let sender = Sender { id: user.clone(), name, email: String::new() };
+    // Who was removed counts, too: the version says what it was made of, and only grows.
     let mut select = connection.prepare_cached(
-        "SELECT channel, role FROM members WHERE user = ?1 AND active = 1 ORDER BY channel",
+        "SELECT channel, role, active, changes FROM members WHERE user = ?1 ORDER BY channel",
     )?;
     let mut rows = select.query([user.as_str()])?;
-    let mut channels = Vec::new();
+    let (mut version, mut channels) = (0, Vec::new());
     while let Some(row) = rows.next()? {
         let channel: String = row.get(0)?;
-        let channel_id = ChannelId::parse(&channel).map_err(|_| StoreError::Corrupt("channel id"))?;
-        channels.extend(channel_of(connection, channel_id, word(row.get(1)?)?)?);
+        let Some(described) = described(connection, &channel)? else { continue };
+        version += described.changes + row.get::<_, MembershipsVersion>(3)?;
+        if row.get(2)? {
+            let channel_id = ChannelId::parse(&channel).map_err(|_| StoreError::Corrupt("channel id"))?;
+            channels.push(membership_of(connection, channel_id, word(row.get(1)?)?, described)?);
+        }
     }
-    Ok(Some(SessionAnswer { sender, channels }))
+    Ok(Some(SessionAnswer { sender, version, channels }))
 }
 
-/// Describes one channel of a member; `None` when the channel itself is not known yet.
-fn channel_of(
+/// Sums up, without reading the channels, what [`session`] sums up.
+pub(super) fn versions(
+    connection: &Connection,
+    users: Vec<UserId>,
+) -> Result<Vec<(UserId, MembershipsVersion)>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT coalesce(sum(members.changes + channels.changes), 0)
+         FROM members JOIN channels ON channels.id = members.channel WHERE members.user = ?1",
+    )?;
+    let version = |user: UserId| {
+        let version = select.query_row([user.as_str()], |row| row.get(0))?;
+        Ok((user, version))
+    };
+    users.into_iter().map(version).collect()
+}
+
+pub(super) fn ever_members(
+    connection: &Connection,
+    channel: &ChannelId,
+    limit: u32,
+) -> Result<Vec<UserId>, StoreError> {
+    let mut select =
+        connection.prepare_cached("SELECT user FROM members WHERE channel = ?1 ORDER BY user LIMIT ?2")?;
+    let mut rows = select.query(params![channel.as_str(), limit])?;
+    let mut users = Vec::new();
+    while let Some(row) = rows.next()? {
+        let user: String = row.get(0)?;
+        users.push(UserId::parse(&user).map_err(|_| StoreError::Corrupt("user id"))?);
+    }
+    Ok(users)
+}
+
+struct Described {
+    name: String,
+    channel_type: ChannelType,
+    changes: MembershipsVersion,
+}
+
+/// Describes a channel; `None` when its description is not known yet.
+fn described(connection: &Connection, channel: &str) -> Result<Option<Described>, StoreError> {
+    let row: Option<(String, String, MembershipsVersion)> = connection
+        .prepare_cached("SELECT name, channel_type, changes FROM channels WHERE id = ?1")?
+        .query_row([channel], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .optional()?;
+    let Some((name, channel_type, changes)) = row else { return Ok(None) };
+    Ok(Some(Described { name, channel_type: word(channel_type)?, changes }))
+}
+
+fn membership_of(
     connection: &Connection,
     channel_id: ChannelId,
     role: Role,
-) -> Result<Option<Membership>, StoreError> {
-    let described: Option<(String, String)> = connection
-        .prepare_cached("SELECT name, channel_type FROM channels WHERE id = ?1")?
-        .query_row([channel_id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((name, channel_type)) = described else { return Ok(None) };
-    let channel_type: ChannelType = word(channel_type)?;
+    described: Described,
+) -> Result<Membership, StoreError> {
+    let Described { name, channel_type, .. } = described;
     let members = connection
         .prepare_cached("SELECT count(*) FROM members WHERE channel = ?1 AND active = 1")?
         .query_row([channel_id.as_str()], |row| row.get(0))?;
@@ -133,5 +181,5 @@ fn channel_of(
         .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM messages WHERE channel = ?1 LIMIT ?2)")?
         .query_row(params![channel_id.as_str(), UNREAD_MAX], |row| row.get(0))?;
     let (muted_until, read) = (None, None);
-    Ok(Some(Membership { channel_id, name, channel_type, role, members, muted_until, read, unread }))
+    Ok(Membership { channel_id, name, channel_type, role, members, muted_until, read, unread })
 }

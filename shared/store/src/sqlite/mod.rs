@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender, TrySendError};
 use protocol::claims::Profile;
 use protocol::envelope::Role;
 use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, Seq, UserId};
-use protocol::requests::{HistoryAnswer, HistoryRequest, SessionAnswer};
+use protocol::requests::{HistoryAnswer, HistoryRequest, MembershipsVersion, SessionAnswer};
 use protocol::subjects::Shard;
 use runtime::shutdown::Shutdown;
 use rusqlite::{Connection, OpenFlags};
@@ -37,6 +37,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../schema/0001_events_and_projections.sql"),
     include_str!("../../schema/0002_reached.sql"),
     include_str!("../../schema/0003_dead_letters.sql"),
+    include_str!("../../schema/0004_changes.sql"),
 ];
 
 /// Why a store cannot be opened.
@@ -178,6 +179,21 @@ impl Sqlite {
 
     pub(crate) async fn session(&self, user: UserId) -> Result<Option<SessionAnswer>, StoreError> {
         self.ask(move |connection| ask::session(connection, &user)).await
+    }
+
+    pub(crate) async fn versions(
+        &self,
+        users: Vec<UserId>,
+    ) -> Result<Vec<(UserId, MembershipsVersion)>, StoreError> {
+        self.ask(move |connection| ask::versions(connection, users)).await
+    }
+
+    pub(crate) async fn ever_members(
+        &self,
+        channel: ChannelId,
+        limit: u32,
+    ) -> Result<Vec<UserId>, StoreError> {
+        self.ask(move |connection| ask::ever_members(connection, &channel, limit)).await
     }
 
     pub(crate) async fn membership(

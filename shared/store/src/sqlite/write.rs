@@ -93,6 +93,10 @@ fn write_channel(
     event: &Event,
     facts: &ChannelFacts,
 ) -> Result<(), StoreError> {
+    let channel = event.envelope.channel_id.as_str();
+    transaction
+        .prepare_cached("UPDATE channels SET changes = changes + 1 WHERE id = ?1")?
+        .execute([channel])?;
     transaction
         .prepare_cached(
             "INSERT INTO channels (id, epoch, seq, name, channel_type) VALUES (?1, ?2, ?3, ?4, ?5)
@@ -101,7 +105,7 @@ fn write_channel(
              WHERE (excluded.epoch, excluded.seq) > (epoch, seq)",
         )?
         .execute(params![
-            event.envelope.channel_id.as_str(),
+            channel,
             event.position.epoch.as_str(),
             event.position.seq,
             facts.name,
@@ -116,6 +120,10 @@ fn write_member(
     facts: &MemberFacts,
     active: bool,
 ) -> Result<(), StoreError> {
+    let (channel, user) = (event.envelope.channel_id.as_str(), facts.user.id.as_str());
+    transaction
+        .prepare_cached("UPDATE members SET changes = changes + 1 WHERE channel = ?1 AND user = ?2")?
+        .execute([channel, user])?;
     transaction
         .prepare_cached(
             "INSERT INTO members (channel, user, epoch, seq, active, role) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
@@ -124,8 +132,8 @@ fn write_member(
              WHERE (excluded.epoch, excluded.seq) > (epoch, seq)",
         )?
         .execute(params![
-            event.envelope.channel_id.as_str(),
-            facts.user.id.as_str(),
+            channel,
+            user,
             event.position.epoch.as_str(),
             event.position.seq,
             active,
@@ -137,7 +145,7 @@ fn write_member(
             "INSERT INTO users (id, name, email, role, company) VALUES (?1, ?2, ?3, '', '')
              ON CONFLICT (id) DO NOTHING",
         )?
-        .execute(params![facts.user.id.as_str(), facts.user.name, facts.user.email])?;
+        .execute(params![user, facts.user.name, facts.user.email])?;
     Ok(())
 }
 

@@ -117,3 +117,81 @@ pub(crate) async fn a_clients_own_id_is_found_again(world: &impl World) {
     assert_eq!(ask("other", "driver-1", "c2").await, None);
     assert_eq!(ask("general", "driver-1", "c3").await, None);
 }
+
+/// The version of a user's memberships, which both verbs must say alike.
+async fn version_of(store: &Store, who: &str) -> u64 {
+    let told = store.versions(&[user("nobody"), user(who)]).await.unwrap();
+    assert_eq!(told[0], (user("nobody"), 0));
+    assert_eq!(told[1].0, user(who));
+    if let Some(session) = store.session(&user(who)).await.unwrap() {
+        assert_eq!(session.version, told[1].1);
+    }
+    told[1].1
+}
+
+pub(crate) async fn a_version_of_memberships_counts_what_made_them(world: &impl World) {
+    let store = world.open().await;
+    let mut last = version_of(&store, "driver-1").await;
+    assert_eq!(last, 0);
+    let changes = [
+        described("general", 1, "General"),
+        added("general", 2, "driver-1", Role::Member),
+        added("general", 3, "driver-1", Role::Moderator),
+        removed("general", 4, "driver-1"),
+        // Its description comes later than it should.
+        added("bay-4", 5, "driver-1", Role::Member),
+        described("bay-4", 6, "Bay 4"),
+        described("bay-4", 7, "Bay Four"),
+    ];
+    let mut versions = Vec::new();
+    for change in changes {
+        store.apply(vec![change.clone()]).await.unwrap();
+        // What comes again makes no difference, nor does what is about somebody else.
+        store
+            .apply(vec![change, plain("general", 90), added("far", 91, "driver-2", Role::Owner)])
+            .await
+            .unwrap();
+        let version = version_of(&store, "driver-1").await;
+        versions.push(version - last);
+        last = version;
+    }
+    // A description alone is nobody's; a membership counts with its channel's description, or not yet.
+    assert_eq!(versions, [0, 2, 1, 1, 0, 2, 1]);
+}
+
+pub(crate) async fn the_same_events_make_the_same_version_in_any_order(world: &impl World) {
+    let store = world.open().await;
+    let mut events = vec![
+        described("general", 1, "General"),
+        added("general", 2, "driver-1", Role::Member),
+        removed("general", 3, "driver-1"),
+        described("general", 4, "Everybody"),
+        added("general", 5, "driver-1", Role::Owner),
+    ];
+    events.reverse();
+    store.apply(events.clone()).await.unwrap();
+    assert_eq!(
+        channels_of(&store, "driver-1").await,
+        [("general".to_owned(), "Everybody".to_owned(), Role::Owner)]
+    );
+    assert_eq!(version_of(&store, "driver-1").await, 5);
+    events.reverse();
+    store.apply(events).await.unwrap();
+    assert_eq!(version_of(&store, "driver-1").await, 5);
+}
+
+pub(crate) async fn whoever_was_a_member_is_listed(world: &impl World) {
+    let store = world.open().await;
+    let general = channel("general");
+    let events = vec![
+        added("general", 1, "c", Role::Member),
+        added("general", 2, "a", Role::Member),
+        removed("general", 3, "a"),
+        added("general", 4, "b", Role::Member),
+        added("other", 5, "d", Role::Member),
+    ];
+    store.apply(events).await.unwrap();
+    assert_eq!(store.ever_members(&general, 9).await.unwrap(), ["a", "b", "c"].map(user));
+    assert_eq!(store.ever_members(&general, 2).await.unwrap(), ["a", "b"].map(user));
+    assert_eq!(store.ever_members(&channel("nobody"), 9).await.unwrap(), []);
+}
