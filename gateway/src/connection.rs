@@ -53,7 +53,9 @@ pub(crate) struct Connection {
     wake: Notify,
     /// The connection's place among all, given back when it is dropped.
     admitted: Admitted,
-    /// Its place among those of its user, once it is known who that is.
+    /// Whose it is, once a token said so.
+    pub(crate) user: OnceCell<UserId>,
+    /// Its place among those of its user.
     pub(crate) seat: OnceCell<Seat>,
 }
 
@@ -105,6 +107,7 @@ impl Connection {
             socket: fresh.socket,
             wake: Notify::new(),
             admitted: fresh.admitted,
+            user: OnceCell::new(),
             seat: OnceCell::new(),
         }
     }

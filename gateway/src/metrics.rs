@@ -34,6 +34,10 @@ pub(crate) const PAGES_TOLD: &str = "gateway_pages_told_total";
 pub(crate) const LIVES: &str = "gateway_channels_begun_anew_total";
 /// Typing and the like that was shed.
 pub(crate) const PASSING_DROPPED: &str = "gateway_passing_dropped_total";
+/// Announcements that were dropped because a reactor was behind.
+pub(crate) const CONTROLS_DROPPED: &str = "gateway_controls_dropped_total";
+/// Times that the directory was asked again about a user with open sockets.
+pub(crate) const RENEWALS: &str = "gateway_renewals_total";
 
 /// Tells the recorder what each metric means.
 pub(crate) fn describe() {
@@ -59,4 +63,6 @@ pub(crate) fn describe() {
     describe_counter!(PAGES_TOLD, "Pages of resumed that were told to sockets");
     describe_counter!(LIVES, "Followed channels whose log began anew");
     describe_counter!(PASSING_DROPPED, "Typing and the like that was shed");
+    describe_counter!(CONTROLS_DROPPED, "Announcements that were dropped because a reactor was behind");
+    describe_counter!(RENEWALS, "Times that the directory was asked again about a user with open sockets");
 }

@@ -21,9 +21,15 @@ impl Answers for Directory {
     const ROLE: &'static str = "directory";
 
     async fn answer(&self, question: SessionRequest) -> Answer<SessionAnswer> {
-        // An unknown user with a good token gets a row from its claims, and no channels.
-        self.store.upsert_user(&question.profile).await.map_err(|error| unavailable(&error))?;
-        let session = self.store.session(&question.profile.id).await.map_err(|error| unavailable(&error))?;
+        let user = match question {
+            SessionRequest::Open(profile) => {
+                // An unknown user with a good token gets a row from its claims, and no channels.
+                self.store.upsert_user(&profile).await.map_err(|error| unavailable(&error))?;
+                profile.id
+            }
+            SessionRequest::Again(user) => user,
+        };
+        let session = self.store.session(&user).await.map_err(|error| unavailable(&error))?;
         session.ok_or(ErrorCode::Internal)
     }
 }

@@ -49,9 +49,12 @@ impl Reactor {
                 inputs.extend(self.resume(connection, channel, position));
             }
             Action::TellLagging(channels) => self.tell_lagging(connection, channels),
-            Action::AskDirectory(request) => {
-                connection.take_seat(&request.profile.id);
-                self.ask_directory(connection, request);
+            Action::AskDirectory(profile) => {
+                connection.take_seat(&profile.id);
+                self.users
+                    .borrow_mut()
+                    .add(connection.user.get_or_init(|| profile.id.clone()), connection.id);
+                self.ask_directory(connection, profile);
             }
             Action::History(request) => {
                 connection.outbox.borrow_mut().await_page();

@@ -5,6 +5,7 @@ use crate::connection::Connection;
 use crate::session::{Append, Done, Input};
 use broker::{Appended, RequestError};
 use bytes::Bytes;
+use protocol::claims::Profile;
 use protocol::codes::ErrorCode;
 use protocol::envelope::Envelope;
 use protocol::ephemeral::Ephemeral;
@@ -40,8 +41,8 @@ impl Reactor {
         });
     }
 
-    pub(super) fn ask_directory(self: &Rc<Self>, connection: &Rc<Connection>, request: SessionRequest) {
-        let asked = self.request(RequestSubject::DirectorySession, request);
+    pub(super) fn ask_directory(self: &Rc<Self>, connection: &Rc<Connection>, profile: Profile) {
+        let asked = self.request(RequestSubject::DirectorySession, SessionRequest::Open(profile));
         self.call(connection, async move { Input::Directory(asked.await.map_err(only_read)) });
     }
 
@@ -65,7 +66,7 @@ impl Reactor {
     }
 
     /// Asks whichever worker serves the subject.
-    fn request<Q: Serialize, A: DeserializeOwned>(
+    pub(super) fn request<Q: Serialize, A: DeserializeOwned>(
         &self,
         subject: RequestSubject,
         question: Q,

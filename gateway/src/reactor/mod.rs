@@ -8,9 +8,11 @@ mod asks;
 mod calls;
 mod entropy;
 mod leaving;
+mod renewals;
 mod sweep;
 mod take;
 mod told;
+mod users;
 
 use crate::auth::{AuthError, Verified};
 use crate::connection::{Connection, Fresh, Life};
@@ -34,7 +36,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use users::Users;
 
 /// Bytes read from a socket at once: one frame of the largest kind.
 const SCRATCH_BYTES: usize = 64 * 1024;
@@ -67,6 +70,9 @@ pub(crate) struct Reactor {
     connections: RefCell<HashMap<ConnectionId, Rc<Connection>>>,
     next_connection: Cell<u64>,
     hub: RefCell<Hub<Rc<Connection>>>,
+    users: RefCell<Users>,
+    /// Places for questions of the directory about sockets that are open.
+    renewals: Semaphore,
     asks: Asks,
     /// Sockets that got something in this turn; each is written to once at its end.
     dirty: RefCell<Vec<Rc<Connection>>>,
@@ -89,6 +95,8 @@ impl Reactor {
             connections: RefCell::default(),
             next_connection: Cell::new(0),
             hub: RefCell::new(Hub::new()),
+            users: RefCell::default(),
+            renewals: Semaphore::new(renewals::AT_ONCE),
             asks: Asks::new(asks),
             dirty: RefCell::default(),
             late: Notify::new(),
@@ -255,6 +263,9 @@ impl Reactor {
             self.connections.borrow_mut().remove(&connection.id);
             if let Some(seat) = connection.seat.get() {
                 seat.give_back();
+            }
+            if let Some(user) = connection.user.get() {
+                self.users.borrow_mut().remove(user, connection.id);
             }
             metrics::gauge!(crate::metrics::CONNECTIONS).decrement(1.0);
             connection.wake();

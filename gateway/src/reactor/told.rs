@@ -19,6 +19,7 @@ impl Reactor {
             match tell {
                 Tell::Event(event) => self.push_event(&event),
                 Tell::Passing(passing) => self.push_passing(&passing),
+                Tell::Control(control) => self.controlled(&control),
                 Tell::Subscribed { channel, ticket, cursor } => self.subscribed(&channel, ticket, &cursor),
                 Tell::Failed { channel, ticket } => {
                     let waiting = self.hub.borrow_mut().failed(&channel, ticket);
@@ -111,6 +112,7 @@ impl Reactor {
             channels.into_iter().filter_map(head).collect()
         };
         self.drive(connection, Input::Subscribed(heads));
+        self.renew_opened(connection);
     }
 
     /// This reactor missed events that nobody keeps for it: its sockets in the channel resume from the log.

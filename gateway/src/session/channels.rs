@@ -1,12 +1,19 @@
 //! The channels of one user: as small as can be, because every idle socket holds them.
 
 use protocol::ids::ChannelId;
+use protocol::limits;
 use protocol::requests::Membership;
 
 /// A channel of the user: his membership, and whether this socket listens.
 pub(super) struct Channel {
     pub(super) membership: Membership,
     pub(super) subscribed: bool,
+}
+
+impl Channel {
+    fn id(&self) -> &ChannelId {
+        &self.membership.channel_id
+    }
 }
 
 /// Sorted by id, without room for more: membership changes rarely, sockets are many.
@@ -20,6 +27,34 @@ impl Channels {
         memberships.dedup_by(|a, b| a.channel_id == b.channel_id);
         let subscribed = |membership| Channel { membership, subscribed: true };
         Self(memberships.into_iter().map(subscribed).collect())
+    }
+
+    /// Takes the memberships as they are now; returns the channels that are new, of which the socket hears nothing
+    /// yet, and those that are gone. A new one that finds no place on this socket is left out.
+    pub(super) fn renew(&mut self, memberships: &[Membership]) -> (Vec<ChannelId>, Vec<Channel>) {
+        let before = std::mem::replace(self, Self::new(memberships.to_vec()));
+        let known = self.iter().filter(|channel| before.contains(channel.id())).count();
+        let mut places = limits::CHANNELS_PER_SOCKET_MAX.saturating_sub(known);
+        let mut added = Vec::new();
+        let mut kept = std::mem::take(&mut self.0).into_vec();
+        kept.retain_mut(|channel| {
+            if let Some(known) = before.get(channel.id()) {
+                channel.subscribed = known.subscribed;
+                return true;
+            }
+            channel.subscribed = false;
+            let room = places > 0;
+            if room {
+                places -= 1;
+                added.push(channel.id().clone());
+            } else {
+                tracing::warn!("a user has more channels than one socket may hear");
+            }
+            room
+        });
+        self.0 = kept.into();
+        let gone = before.0.into_iter().filter(|channel| !self.contains(channel.id())).collect();
+        (added, gone)
     }
 
     pub(super) fn get(&self, id: &ChannelId) -> Option<&Channel> {

@@ -1,6 +1,7 @@
 //! What each client frame comes to: permission, limits, then an action.
 
 use super::durable::{Append, Asked, Work};
+use super::memberships::JoinedBy;
 use super::{Action, Moment, Phase, Session};
 use protocol::codec::Decoded;
 use protocol::codes::ErrorCode;
@@ -9,15 +10,15 @@ use protocol::frames::Form;
 use protocol::frames::client::{ClientFrame, ResumePoint};
 use protocol::frames::error::FrameError;
 use protocol::frames::send::SendMessage;
-use protocol::frames::server::{ChannelDescription, ChannelJoined, ChannelLeft, Pong};
-use protocol::ids::{ChannelId, MessageId, Position, Ref};
+use protocol::frames::server::{ChannelLeft, Pong};
+use protocol::ids::{ChannelId, MessageId, Ref};
 use protocol::limits;
 use protocol::message::Sender;
 use protocol::requests::{Command, CommandRequest, HistoryRequest};
 use protocol::time::Timestamp;
 use std::sync::Arc;
 
-const MAY_NOT_JOIN: &str = "You don't have permission to join this channel";
+pub(super) const MAY_NOT_JOIN: &str = "You don't have permission to join this channel";
 
 /// Whose frame it is, how the answer is called, and when.
 struct By {
@@ -118,39 +119,7 @@ impl Session {
             let (code, text) = (ErrorCode::PermissionDenied, MAY_NOT_JOIN.into());
             return self.refuse(FrameError { code, text, silent_on_classic: false }, reference, actions);
         }
-        self.joining = Some((channel.clone(), reference));
-        actions.push(Action::Join(channel));
-    }
-
-    /// The hub has the cursor: from here on this socket hears the channel.
-    pub(super) fn on_joined(&mut self, channel: &ChannelId, head: Position, actions: &mut Vec<Action>) {
-        let Some((_, reference)) = self.joining.take_if(|(joining, _)| joining == channel) else { return };
-        let Some(user) = &self.user else { return };
-        let Some(known) = self.channels.get_mut(channel) else { return };
-        let membership = &known.membership;
-        actions.push(Action::Send(
-            ChannelJoined {
-                r#ref: reference,
-                channel_id: channel.clone(),
-                epoch: head.epoch,
-                seq: head.seq,
-                role: membership.role,
-                channel: ChannelDescription {
-                    id: channel.clone(),
-                    name: membership.name.clone(),
-                    channel_type: membership.channel_type,
-                },
-            }
-            .into(),
-        ));
-        if !known.subscribed {
-            known.subscribed = true;
-            actions.push(Action::GoLive(vec![channel.clone()]));
-        }
-        if membership.members <= limits::ANNOUNCED_MEMBERS_MAX {
-            let (channel_id, user_id) = (channel.clone(), user.id.clone());
-            actions.push(Action::Publish(Ephemeral { channel_id, user_id, doing: Doing::Joined }));
-        }
+        self.start_joining(channel, JoinedBy::Client(reference), actions);
     }
 
     fn leave(&mut self, channel: ChannelId, by: &By, actions: &mut Vec<Action>) {
@@ -164,7 +133,13 @@ impl Session {
             actions.push(Action::Send(left(channel, None)));
             return;
         };
-        if std::mem::take(&mut known.subscribed) {
+        if !known.subscribed {
+            // Others may be adding it just now.
+            if self.stop_joining(&channel).is_some() {
+                actions.push(Action::Leave(channel.clone()));
+            }
+        } else {
+            known.subscribed = false;
             self.pages.forget(&channel);
             actions.push(Action::Leave(channel.clone()));
             if known.membership.members <= limits::ANNOUNCED_MEMBERS_MAX {
@@ -218,5 +193,5 @@ impl Session {
 }
 
 fn left(channel_id: ChannelId, reference: Option<Ref>) -> protocol::frames::server::ServerFrame {
-    ChannelLeft { r#ref: reference, channel_id }.into()
+    ChannelLeft { r#ref: reference, channel_id, reason: None }.into()
 }

@@ -78,6 +78,14 @@ impl Durable {
         Ok(())
     }
 
+    /// Refuses what waits in a channel: the user is no member any more. What is out may be logged already.
+    pub(super) fn refuse_waiting(&mut self, channel: &ChannelId, actions: &mut Vec<Action>) {
+        let Some(lane) = self.lanes.get_mut(channel) else { return };
+        self.waiting -= lane.waiting.len();
+        let refused = |(asked, _): (Asked, Work)| failure(ErrorCode::PermissionDenied, asked.reference);
+        actions.extend(lane.waiting.drain(..).map(refused));
+    }
+
     /// Answers the outstanding frame of a channel and starts the next. When the log could not be reached,
     /// whatever waits behind fails too: it was certainly not appended, and must not overtake a resend.
     pub(super) fn on_done(&mut self, done: Done, form: Form, actions: &mut Vec<Action>) {

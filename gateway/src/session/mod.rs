@@ -7,6 +7,7 @@ mod channels;
 mod commands;
 mod durable;
 mod faults;
+mod memberships;
 mod open;
 mod pages;
 mod typing;
@@ -18,7 +19,9 @@ use crate::auth::Verified;
 use channels::Channels;
 use durable::Durable;
 use faults::Faults;
+use memberships::{JoinedBy, Joining};
 use pages::Pages;
+use protocol::claims::Profile;
 use protocol::codec::Decoded;
 use protocol::codes::{CloseCode, ErrorCode};
 use protocol::ephemeral::Ephemeral;
@@ -30,7 +33,7 @@ use protocol::ids::{ChannelId, Position, Ref, SessionId, UserId};
 use protocol::limits;
 use protocol::message::Sender;
 use protocol::requests::{Answer, CommandAnswer, CommandRequest, HistoryAnswer, HistoryRequest};
-use protocol::requests::{SessionAnswer, SessionRequest};
+use protocol::requests::{MembershipsVersion, SessionAnswer};
 use std::sync::Arc;
 use typing::Typing;
 
@@ -52,6 +55,8 @@ pub(crate) enum Input {
     Verified { outcome: Result<Verified, CloseCode>, resume: bool },
     /// The directory answered `AskDirectory`.
     Directory(Answer<SessionAnswer>),
+    /// The directory says where the user may listen now.
+    Memberships(Arc<SessionAnswer>),
     /// Each channel of `Subscribe` has a cursor at the hub.
     Subscribed(Vec<(ChannelId, Position)>),
     /// The channel of `Join` has a cursor at the hub.
@@ -95,7 +100,7 @@ pub(crate) enum Action {
     /// Judge a credential and answer with `Verified`.
     Verify { token: Token, resume: bool },
     /// Ask the directory and answer with `Directory`.
-    AskDirectory(SessionRequest),
+    AskDirectory(Profile),
     /// Subscribe Held at the hub and answer with `Subscribed` when all have a cursor.
     Subscribe(Vec<ChannelId>),
     /// Subscribe Held at the hub and answer with `Joined`.
@@ -135,9 +140,11 @@ pub(crate) struct Session {
     expires_at_ms: u64,
     /// Uptime in ms after which the socket has lived long enough.
     ends_at_ms: u64,
+    /// Which state of the user's memberships `channels` is.
+    version: MembershipsVersion,
     channels: Channels,
-    /// The channel that waits for its cursor after `join_channel`, with the frame's ref.
-    joining: Option<(ChannelId, Option<Ref>)>,
+    /// Channels that wait for their cursor: at most one that the client asked for, and those that were added.
+    joining: Vec<Joining>,
     durable: Durable,
     pages: Pages,
     typing: Typing,
@@ -195,8 +202,9 @@ impl Session {
             expires_at_ms: u64::MAX,
             ends_at_ms: moment.up_ms + limits::SESSION_MAX_MS,
             user: None,
+            version: 0,
             channels: Channels::default(),
-            joining: None,
+            joining: Vec::new(),
             durable: Durable::default(),
             pages: Pages::default(),
             typing: Typing::default(),
@@ -216,7 +224,13 @@ impl Session {
 
     /// Whether client frames can be handled now; else they wait unread, so that none is answered too early.
     pub(crate) fn takes_frames(&self) -> bool {
-        !matches!(self.phase, Phase::Opening { .. } | Phase::Subscribing { .. }) && self.joining.is_none()
+        let opening = matches!(self.phase, Phase::Opening { .. } | Phase::Subscribing { .. });
+        !opening && !self.joining.iter().any(|joining| matches!(joining.by, JoinedBy::Client(_)))
+    }
+
+    /// Returns which state of the user's memberships this is; `None` while the session is not open.
+    pub(crate) fn version(&self) -> Option<MembershipsVersion> {
+        matches!(self.phase, Phase::Open | Phase::Draining(_)).then_some(self.version)
     }
 
     /// Whether the page of a `resume` that is on its way is still wanted.
@@ -235,6 +249,7 @@ impl Session {
         match input {
             Input::Verified { outcome, resume } => self.on_verified(outcome, resume, &mut actions),
             Input::Directory(answer) => self.on_directory(answer, &mut actions),
+            Input::Memberships(answer) => self.on_memberships(&answer, &mut actions),
             Input::Subscribed(heads) => self.on_subscribed(&heads, moment, &mut actions),
             Input::Joined(channel, head) => self.on_joined(&channel, head, &mut actions),
             Input::SubscribeFailed(channel) => self.on_subscribe_failed(&channel, &mut actions),
@@ -288,6 +303,7 @@ impl Session {
         if let (Phase::Open, Some(user)) = (&self.phase, &self.user) {
             self.typing.expire(&user.id, now, actions);
             self.pages.on_tick(now);
+            self.join_again(actions);
         }
     }
 
@@ -322,7 +338,7 @@ impl Session {
         let channels = std::mem::take(&mut self.channels);
         let heard = channels.iter().filter(|channel| channel.subscribed);
         let heard = heard.map(|channel| channel.membership.channel_id.clone());
-        let joining = self.joining.take().map(|(channel, _)| channel);
+        let joining = std::mem::take(&mut self.joining).into_iter().map(|joining| joining.channel);
         actions.extend(heard.chain(joining).map(Action::Leave));
         self.phase = Phase::Closed;
     }

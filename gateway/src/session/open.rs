@@ -8,7 +8,7 @@ use protocol::frames::Form;
 use protocol::frames::server::{ChannelEntry, ChannelList, ConnectionEstablished};
 use protocol::ids::{ChannelId, Position};
 use protocol::limits;
-use protocol::requests::{Answer, SessionAnswer, SessionRequest};
+use protocol::requests::{Answer, SessionAnswer};
 use protocol::time::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ impl Session {
                     self.expires_at_ms = end_s.saturating_mul(1_000);
                 }
                 self.phase = Phase::Opening { resume };
-                actions.push(Action::AskDirectory(SessionRequest { profile: verified.profile }));
+                actions.push(Action::AskDirectory(verified.profile));
             }
             Err(code) => actions.push(Action::Close(code)),
         }
@@ -52,6 +52,7 @@ impl Session {
             answer.channels.truncate(limits::CHANNELS_PER_SOCKET_MAX);
         }
         let ids = answer.channels.iter().map(|membership| membership.channel_id.clone()).collect();
+        self.version = answer.version;
         self.channels = Channels::new(answer.channels);
         self.user = Some(Arc::new(answer.sender));
         self.phase = Phase::Subscribing { resume };
@@ -99,15 +100,6 @@ impl Session {
             actions.push(Action::GoLive(ids.collect()));
         }
         self.phase = Phase::Open;
-    }
-
-    pub(super) fn on_subscribe_failed(&mut self, channel: &ChannelId, actions: &mut Vec<Action>) {
-        if matches!(self.phase, Phase::Subscribing { .. }) {
-            actions.push(Action::Close(CloseCode::Overloaded));
-        } else if let Some((_, reference)) = self.joining.take_if(|(joining, _)| joining == channel) {
-            let code = protocol::codes::ErrorCode::Unavailable;
-            actions.push(super::error_frame(code, "Failed to join channel".to_owned(), reference));
-        }
     }
 }
 

@@ -40,15 +40,10 @@ enum Page {
 }
 
 enum Flight {
-    History {
-        reference: Option<Ref>,
-        channel: ChannelId,
-    },
+    /// `wanted` until the user is no member any more.
+    History { reference: Option<Ref>, channel: ChannelId, wanted: bool },
     /// `wanted` until the channel is left: the page is then nobody's, even if the channel is joined again.
-    Resume {
-        channel: ChannelId,
-        wanted: bool,
-    },
+    Resume { channel: ChannelId, wanted: bool },
 }
 
 impl Pages {
@@ -114,6 +109,22 @@ impl Pages {
         }
     }
 
+    /// No history of this channel is given any more, whenever it was asked for.
+    pub(super) fn refuse_history(&mut self, channel: &ChannelId, actions: &mut Vec<Action>) {
+        let histories = &mut self.histories;
+        self.waiting.retain_mut(|page| match page {
+            Page::History { reference, request } if request.channel_id == *channel => {
+                *histories -= 1;
+                actions.push(refused(ErrorCode::UnknownChannel, reference.take()));
+                false
+            }
+            _ => true,
+        });
+        if let Some(Flight::History { channel: flying, wanted, .. }) = &mut self.in_flight {
+            *wanted &= flying != channel;
+        }
+    }
+
     pub(super) fn awaits(&self, channel: &ChannelId) -> bool {
         matches!(&self.in_flight, Some(Flight::Resume { channel: flying, wanted: true }) if flying == channel)
     }
@@ -135,7 +146,7 @@ impl Pages {
                 Some(Page::History { reference, request }) => {
                     self.histories -= 1;
                     let channel = request.channel_id.clone();
-                    self.in_flight = Some(Flight::History { reference, channel });
+                    self.in_flight = Some(Flight::History { reference, channel, wanted: true });
                     actions.push(Action::History(request));
                 }
             }
@@ -143,7 +154,8 @@ impl Pages {
     }
 
     pub(super) fn on_history(&mut self, answer: Answer<HistoryAnswer>, actions: &mut Vec<Action>) {
-        let Some(Flight::History { reference, channel }) = self.in_flight.take() else { return };
+        let Some(Flight::History { reference, channel, wanted }) = self.in_flight.take() else { return };
+        let answer = if wanted { answer } else { Err(ErrorCode::UnknownChannel) };
         let encoded = answer.and_then(|page| {
             let messages: Result<Vec<_>, _> = page.messages.iter().map(encode_placed).collect();
             messages.map(|messages| (messages, page.more)).map_err(|_| ErrorCode::Internal)
@@ -152,7 +164,7 @@ impl Pages {
             Ok((messages, more)) => {
                 Action::Send(History { r#ref: reference, channel_id: channel, messages, more }.into())
             }
-            Err(code) => super::error_frame(code, code.text().to_owned(), reference),
+            Err(code) => refused(code, reference),
         });
     }
 
@@ -176,4 +188,8 @@ impl Pages {
         let overdue = self.held.values().any(|since| now >= since + limits::HELD_TIME_MS);
         overdue.then_some(CloseCode::TooSlow)
     }
+}
+
+fn refused(code: ErrorCode, reference: Option<Ref>) -> Action {
+    super::error_frame(code, code.text().to_owned(), reference)
 }

@@ -7,6 +7,8 @@ use protocol::envelope::{ChannelType, Role};
 use protocol::ids::{Epoch, MessageId, UserId};
 use protocol::requests::{CommandAnswer, Membership};
 
+mod memberships;
+
 const NOW: u64 = 1_000_000;
 
 pub(crate) fn at(now: u64) -> Moment {

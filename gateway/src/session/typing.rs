@@ -37,6 +37,12 @@ impl Typing {
         }
     }
 
+    /// The user types there no more, and cannot any more.
+    pub(super) fn end(&mut self, user: &UserId, channel: &ChannelId, actions: &mut Vec<Action>) {
+        self.stop(user, channel.clone(), actions);
+        self.started.remove(channel);
+    }
+
     pub(super) fn expire(&mut self, user: &UserId, now: u64, actions: &mut Vec<Action>) {
         self.started.retain(|channel, start| {
             let expired = now >= start.at + limits::TYPING_EXPIRES_MS;

@@ -26,6 +26,7 @@ use event::{Event, Passing};
 use following::{Following, Job, Subscription};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use pages::Start;
+use protocol::control::Control;
 use protocol::frames::Dialect;
 use protocol::ids::{ChannelId, Position, Seq};
 use protocol::limits::PAGE_BYTES_MAX;
@@ -74,6 +75,8 @@ pub(crate) enum Tell {
     Behind { channel: ChannelId, cursor: Seq },
     /// Something that is not kept.
     Passing(Arc<Passing>),
+    /// Something that concerns people, in no order with events.
+    Control(Arc<Control>),
     /// The answer to `Ask::Page`.
     Page { connection: ConnectionId, channel: ChannelId, page: Page },
 }
@@ -184,7 +187,10 @@ impl Upstream {
                 self.following.on_heads(&epoch, &heads, &mut self.reactors, &self.jobs);
                 0
             }
-            LiveEvent::Control(_) => 0,
+            LiveEvent::Control(control) => {
+                self.reactors.control(&Arc::new(control));
+                0
+            }
             LiveEvent::Lost => {
                 self.following.on_lost(&mut self.reactors, &self.jobs);
                 0

@@ -5,6 +5,7 @@ use super::following::Following;
 use super::{Jobs, Page, PageAsked, ReactorId, Tell};
 use crate::hub::Ticket;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use protocol::control::Control;
 use protocol::ids::ChannelId;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -17,6 +18,9 @@ const BATCH_TODOS_MAX: usize = 256;
 
 /// What is not kept and waits for one reactor; beyond it the newest is dropped: typing is the first to be shed.
 const PASSING_MAX: usize = 1_024;
+
+/// Announcements that wait for one reactor; beyond it the newest is dropped: whatever matters is announced again.
+const CONTROLS_MAX: usize = 64;
 
 type Permit = OwnedPermit<Vec<Tell>>;
 type Reserving = Pin<Box<dyn Future<Output = (ReactorId, Option<Permit>)> + Send>>;
@@ -31,6 +35,7 @@ struct List {
     tells: Sender<Vec<Tell>>,
     todo: VecDeque<Todo>,
     passing: usize,
+    controls: usize,
     queue: Queue,
 }
 
@@ -48,6 +53,7 @@ enum Todo {
     Failed { channel: ChannelId, ticket: Ticket },
     News(ChannelId),
     Passing(Arc<Passing>),
+    Control(Arc<Control>),
     Page(PageAsked),
     NoPage(PageAsked),
     AnotherLife { channel: ChannelId, ticket: Ticket },
@@ -55,7 +61,8 @@ enum Todo {
 
 impl Reactors {
     pub(super) fn new(tells: Vec<Sender<Vec<Tell>>>) -> Self {
-        let list = |tells| List { tells, todo: VecDeque::new(), passing: 0, queue: Queue::Untried };
+        let list =
+            |tells| List { tells, todo: VecDeque::new(), passing: 0, controls: 0, queue: Queue::Untried };
         Self { lists: tells.into_iter().map(list).collect(), reserving: FuturesUnordered::new() }
     }
 
@@ -79,6 +86,18 @@ impl Reactors {
         }
         list.passing += 1;
         list.todo.push_back(Todo::Passing(passing));
+    }
+
+    /// Tells every reactor.
+    pub(super) fn control(&mut self, control: &Arc<Control>) {
+        for list in &mut self.lists {
+            if list.controls < CONTROLS_MAX {
+                list.controls += 1;
+                list.todo.push_back(Todo::Control(control.clone()));
+            } else {
+                metrics::counter!(crate::metrics::CONTROLS_DROPPED).increment(1);
+            }
+        }
     }
 
     pub(super) fn page(&mut self, asked: PageAsked) {
@@ -169,6 +188,10 @@ impl List {
                 Todo::Passing(passing) => {
                     self.passing -= 1;
                     batch.push(Tell::Passing(passing));
+                }
+                Todo::Control(control) => {
+                    self.controls -= 1;
+                    batch.push(Tell::Control(control));
                 }
                 Todo::Page(asked) => {
                     let (connection, channel) = (asked.connection, asked.start.channel.clone());

@@ -4,7 +4,7 @@ use crate::claims::Profile;
 use crate::codes::ErrorCode;
 use crate::envelope::{ChannelType, Role};
 use crate::frames::send::SendMessage;
-use crate::ids::{ChannelId, Epoch, MessageId, Position, Seq};
+use crate::ids::{ChannelId, Epoch, MessageId, Position, Seq, UserId};
 use crate::message::Sender;
 use crate::time::Timestamp;
 use serde::de::DeserializeOwned;
@@ -18,11 +18,14 @@ pub type Answer<T> = Result<T, ErrorCode>;
 /// describe channels of his. It only grows while the store's copy of the log does, in whatever order events come.
 pub type MembershipsVersion = u64;
 
-/// `directory.session`: who is this user and where may he listen. An unknown user gets a row.
+/// `directory.session`: who is this user and where may he listen.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SessionRequest {
-    /// The bearer of a verified token.
-    pub profile: Profile,
+#[serde(rename_all = "snake_case")]
+pub enum SessionRequest {
+    /// A socket opens for the bearer of a verified token; an unknown user gets a row.
+    Open(Profile),
+    /// Sockets of this user are open, and what is known of his memberships is not the newest.
+    Again(UserId),
 }
 
 /// What a gateway caches of a user while a socket of his is open. It carries no head positions: those come

@@ -18,7 +18,7 @@ pub(crate) async fn session(world: &World, who: &str) -> SessionAnswer {
         company: String::new(),
     };
     let answer: Answer<SessionAnswer> =
-        world.ask(RequestSubject::DirectorySession, &SessionRequest { profile }).await;
+        world.ask(RequestSubject::DirectorySession, &SessionRequest::Open(profile)).await;
     answer.unwrap()
 }
 

@@ -108,12 +108,16 @@ server_frames! {
         seq: Seq,
         role: Role,
         channel: ChannelDescription,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<JoinReason>,
     }
     /// This socket is not subscribed any more.
     ChannelLeft = "channel_left" {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         r#ref: Option<Ref>,
         channel_id: ChannelId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<LeaveReason>,
     }
     /// Somebody else's socket subscribed.
     UserJoined = "user_joined" { user_id: UserId, channel_id: ChannelId, }
@@ -195,6 +199,22 @@ pub struct ChannelDescription {
     pub id: ChannelId,
     pub name: String,
     pub channel_type: ChannelType,
+}
+
+/// Why a socket is subscribed that did not ask for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JoinReason {
+    /// Somebody made this user a member.
+    Added,
+}
+
+/// Why a socket is not subscribed any more that did not ask for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeaveReason {
+    /// This user is no member any more.
+    Removed,
 }
 
 /// What an `ack` promises.
