@@ -83,6 +83,12 @@ impl Client {
         }
     }
 
+    /// The next frame, in time.
+    pub(crate) async fn next(&mut self) -> Value {
+        let frame = tokio::time::timeout(FRAME_DEADLINE, self.receive()).await;
+        frame.expect("no frame in time").expect("the socket is open")
+    }
+
     /// The next frame of this type; others are passed over.
     pub(crate) async fn expect(&mut self, kind: &str) -> Value {
         tokio::time::timeout(FRAME_DEADLINE, async {

@@ -68,6 +68,10 @@ impl Fleet {
         state["gateways"].as_array().unwrap().iter().map(|at| at.as_str().unwrap().parse().unwrap()).collect()
     }
 
+    pub(crate) fn nats(&self) -> String {
+        self.state().unwrap()["nats"].as_str().unwrap().to_owned()
+    }
+
     fn pid(&self, name: &str) -> u32 {
         u32::try_from(self.state().unwrap()["pids"][name].as_u64().unwrap()).unwrap()
     }

@@ -18,6 +18,7 @@ mod fsync_order;
 mod hostile;
 mod kill;
 mod kill_client;
+mod membership;
 mod power_cut;
 mod retention;
 mod server;
