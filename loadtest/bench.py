@@ -94,9 +94,7 @@ def fanout(rate: int, pairs: int) -> list[dict]:
     for _ in range(pairs):
         with Server("fanout", core=0) as server:
             real = server.load("fanout", *options, core=1)
-            # The floor is there for its CPU: whether it stalls says nothing of the server.
-            patient = [*options, "--max-latency-ms", 60_000]
-            least = load_floor(round(real["bytes_per_delivery"]), server.key, *patient)
+            least = load_floor("fanout", 1, real, server.key, *options, cores=(0, 1))
         bound = real["client_was_the_bottleneck"] or least["client_was_the_bottleneck"]
         figures = [run["deliveries_per_cpu_second"] for run in (real, least)]
         missed = real["missed"] + least["missed"]
@@ -118,11 +116,13 @@ def measure(rounds: int) -> dict[str, list[dict]]:
     """Every scenario in turn, round by round, each time on a fresh server: noise that lasts meets all of them."""
     long = min(rounds, LONG_ROUNDS)
     options = {"rooms": ["--seconds", 10], "sends": ["--seconds", 10], "idle": ["--hold", 20], "storm": []}
-    runs = {name: [] for name in (*options, "half load")}
+    runs = {name: [] for name in (*options, "floor", "half load")}
     for n in range(rounds):
         for name in options if n < long else ("rooms", "sends"):
             with Server(name) as server:
                 runs[name].append(server.load(name, *options[name]))
+                if name == "rooms":
+                    runs["floor"].append(load_floor(name, 200, runs[name][-1], server.key, *options[name]))
             print(f"round {n + 1}: {name}, missed: {runs[name][-1]['missed']}", flush=True)
         if n < long:
             runs["half load"].append(half_load())
@@ -132,6 +132,7 @@ def measure(rounds: int) -> dict[str, list[dict]]:
 
 def scenario_rows(runs: dict[str, list[dict]]) -> list[Row]:
     rooms = judge(runs["rooms"], lambda run: run["deliveries_per_cpu_second"], ",.0f")
+    floor = judge(runs["floor"], lambda run: run["deliveries_per_cpu_second"], ",.0f")
     rooms_p99 = median_of(rooms.runs, "latency_ms", "p99")
     sends = judge(runs["sends"], lambda run: run["acks_per_second"], ",.0f")
     sends_p99 = median_of(sends.runs, "ack_latency_ms", "p99")
@@ -143,7 +144,7 @@ def scenario_rows(runs: dict[str, list[dict]]) -> list[Row]:
             "200 rooms of 10, 2,000 messages a second, deliveries per CPU-second",
             ">= 45,000",
             "60,000",
-            f"{rooms.seen}, p99 {rooms_p99:.1f} ms",
+            f"{rooms.seen}, p99 {rooms_p99:.1f} ms; floor: {floor.seen}",
             rooms.sound and rooms.median >= 45_000,
         ),
         Row(
@@ -321,7 +322,8 @@ The commands behind the rows, with the server's process in `--server-pid` and it
 taskset -c 1 loadtest fanout --rate 50 --seconds 6      # server on core 0; then the same against
 taskset -c 0 loadtest floor --bytes BYTES_PER_DELIVERY  # a server that only writes
 taskset -c 1 loadtest fanout --rate 200 --seconds 6 --look-every-ms 20
-loadtest rooms --seconds 10
+loadtest rooms --seconds 10                             # then the same against
+loadtest floor --rooms 200 --bytes BYTES_PER_DELIVERY
 loadtest sends --seconds 10
 loadtest idle --hold 20                                 # 2,000 to 15,000 connections, 20 s of CPU
 loadtest storm                                          # 10,000 connections, 100 messages a second meanwhile

@@ -138,13 +138,16 @@ def load(
     return json.loads(done.stdout)
 
 
-def load_floor(size: int, key: Path, *options) -> dict:
-    """The same load against a server that only writes as many bytes for each delivery."""
-    command = [PROGRAMS / "loadtest", "floor", "--listen", FLOOR, "--bytes", size]
-    floor = subprocess.Popen(pinned(0, command), stderr=subprocess.DEVNULL)
+def load_floor(scenario: str, rooms: int, run: dict, key: Path, *options, cores=(None, None)) -> dict:
+    """The same load as in `run` against a server that only writes as many bytes for each delivery; with `cores` server
+    and client have one each."""
+    size = round(run["bytes_per_delivery"])
+    command = [PROGRAMS / "loadtest", "floor", "--listen", FLOOR, "--bytes", size, "--rooms", rooms]
+    floor = subprocess.Popen(pinned(cores[0], command), stderr=subprocess.DEVNULL)
     try:
         time.sleep(0.3)
-        return load("fanout", [FLOOR], [floor.pid], key, *options, core=1)
+        # The floor is there for its CPU: whether it stalls says nothing of the server.
+        return load(scenario, [FLOOR], [floor.pid], key, *options, "--max-latency-ms", 60_000, core=cores[1])
     finally:
         floor.terminate()
         floor.wait(10)

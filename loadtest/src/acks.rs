@@ -85,13 +85,16 @@ impl Acks {
     /// Reads the number from a `client_msg_id` of this run and sender.
     fn number(&self, sender: usize, id: &str) -> Option<u32> {
         let (of, number) = id.rsplit_once('-')?;
-        number.parse().ok().filter(|_| of == format!("{}-{sender}", self.run))
+        let (when, of) = of.rsplit_once('-')?;
+        let (run, _due) = when.split_once('-')?;
+        number.parse().ok().filter(|_| run == self.run.to_string() && of == sender.to_string())
     }
 }
 
 fn frame(content: Content, room: &str, payload_bytes: usize) -> Value {
-    let Content { run, sender, number, .. } = content;
-    let (id, content) = (format!("{run}-{sender}-{number}"), content.write(payload_bytes));
+    let Content { run, sender, number, due_ns } = content;
+    // The time comes first, as in the ids of real clients: stores keep them in their order.
+    let (id, content) = (format!("{run}-{due_ns:013x}-{sender}-{number}"), content.write(payload_bytes));
     json!({"type": "send_message", "channel_id": room, "content": content, "client_msg_id": id})
 }
 

@@ -1,9 +1,10 @@
 //! `floor`: what delivering costs at least. One thread, epoll, one `write` of the same number of bytes for each
-//! delivery, and no protocol: a message goes to every connection as it came.
+//! delivery, and no protocol: a message goes to every connection of its room as it came.
 
 use crate::acks;
 use crate::content::Content;
 use crate::report::say;
+use crate::token;
 use crate::wire;
 use clap::Args;
 use mio::net::{TcpListener, TcpStream};
@@ -25,17 +26,28 @@ pub(crate) struct Options {
     /// Bytes of a delivery, frame header included: what a run against the real server reported
     #[arg(long, default_value_t = 650)]
     bytes: usize,
+    /// Rooms that the users of a run are shared out to, as `seed` does it
+    #[arg(long, default_value_t = 1)]
+    rooms: usize,
 }
 
 struct Client {
     stream: TcpStream,
     partial: Vec<u8>,
-    open: bool,
+    /// Its place in `rooms`, once it has said who it is.
+    room: Option<usize>,
 }
 
 struct Floor {
     clients: Vec<Option<Client>>,
+    rooms: Vec<Room>,
     bytes: usize,
+}
+
+#[derive(Default, Clone)]
+struct Room {
+    /// Places in `clients`.
+    members: Vec<usize>,
     seq: u64,
 }
 
@@ -48,7 +60,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     say(&format!("floor listens on {}, {} bytes a delivery", listener.local_addr()?, options.bytes));
     let mut poll = Poll::new()?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-    let mut floor = Floor { clients: Vec::new(), bytes: options.bytes, seq: 0 };
+    let rooms = vec![Room::default(); options.rooms.max(1)];
+    let mut floor = Floor { clients: Vec::new(), rooms, bytes: options.bytes };
     let mut events = Events::with_capacity(4_096);
     let mut scratch = vec![0; 64 * 1024];
     loop {
@@ -76,7 +89,7 @@ impl Floor {
             };
             stream.set_nodelay(true)?;
             poll.registry().register(&mut stream, Token(self.clients.len()), Interest::READABLE)?;
-            self.clients.push(Some(Client { stream, partial: Vec::new(), open: false }));
+            self.clients.push(Some(Client { stream, partial: Vec::new(), room: None }));
         }
     }
 
@@ -100,21 +113,14 @@ impl Floor {
     }
 
     fn take(&mut self, index: usize) -> anyhow::Result<()> {
+        let Some(room) = self.enter(index)? else { return Ok(()) };
         let Some(client) = &mut self.clients[index] else { return Ok(()) };
-        if !client.open {
-            let Some(end) = wire::head_end(&client.partial) else { return Ok(()) };
-            client.partial.drain(..end);
-            client.open = true;
-            let mut answer = ACCEPTED.to_vec();
-            wire::write_unmasked(wire::TEXT, br#"{"type":"connection_established"}"#, &mut answer);
-            client.stream.write_all(&answer)?;
-        }
         let mut partial = std::mem::take(&mut client.partial);
         let mut used = 0;
         while let Some((payload, size)) = masked(&partial[used..]) {
             used += size;
             if let Some(content) = Content::find(payload) {
-                self.deliver(index, content, acks::name(payload).unwrap_or_default())?;
+                self.deliver((index, room), content, acks::name(payload).unwrap_or_default())?;
             }
         }
         partial.drain(..used);
@@ -124,12 +130,31 @@ impl Floor {
         Ok(())
     }
 
-    /// One `write` for each connection, and an acknowledgement.
-    fn deliver(&mut self, from: usize, content: Content, name: &str) -> anyhow::Result<()> {
-        let prev = self.seq;
-        self.seq += 1;
-        let frame = delivery(content, (self.seq, prev), self.bytes);
-        for client in self.clients.iter_mut().flatten().filter(|client| client.open) {
+    /// Answers the handshake when it is whole; returns the client's room from then on.
+    fn enter(&mut self, index: usize) -> anyhow::Result<Option<usize>> {
+        let Some(client) = &mut self.clients[index] else { return Ok(None) };
+        if client.room.is_none() {
+            let Some(end) = wire::head_end(&client.partial) else { return Ok(None) };
+            let user = if self.rooms.len() > 1 { token::user_of(&client.partial[..end])? } else { 0 };
+            client.partial.drain(..end);
+            let room = user % self.rooms.len();
+            client.room = Some(room);
+            self.rooms[room].members.push(index);
+            let mut answer = ACCEPTED.to_vec();
+            wire::write_unmasked(wire::TEXT, br#"{"type":"connection_established"}"#, &mut answer);
+            client.stream.write_all(&answer)?;
+        }
+        Ok(client.room)
+    }
+
+    /// One `write` for each connection of the room, and an acknowledgement.
+    fn deliver(&mut self, (from, room): (usize, usize), content: Content, name: &str) -> anyhow::Result<()> {
+        let room = &mut self.rooms[room];
+        let prev = room.seq;
+        room.seq += 1;
+        let frame = delivery(content, (room.seq, prev), self.bytes);
+        for member in &room.members {
+            let Some(client) = &mut self.clients[*member] else { continue };
             // A client that takes nothing would make this more than a floor.
             let written = client.stream.write(&frame)?;
             anyhow::ensure!(written == frame.len(), "a client is too slow for the floor");
