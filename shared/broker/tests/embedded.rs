@@ -213,7 +213,11 @@ async fn a_log_of_an_earlier_release_is_purged_like_any_other() {
     broker.drain().await;
     drop(broker);
     let file = rusqlite::Connection::open(folder.path().join("log.db")).unwrap();
-    file.execute_batch("DROP TABLE purged; PRAGMA user_version=1").unwrap();
+    file.execute_batch(
+        "DROP TABLE purged; DROP TABLE places; DROP TABLE placed; PRAGMA user_version=1;
+             CREATE UNIQUE INDEX log_channel_seq ON log (channel, seq);",
+    )
+    .unwrap();
     drop(file);
     let broker = Broker::Embedded(forgetful(folder.path()));
     assert_eq!(logged(&broker).await, 3);

@@ -119,7 +119,7 @@ async fn a_write_cut_anywhere_is_there_whole_or_not_at_all() {
         append(&broker, &format!("whole {n}")).await;
     }
     // Longer than a page, so that the torn write is several frames of the WAL.
-    let commit = Commit::make(folder.path(), &broker, &format!("torn {}", "x".repeat(6_000))).await;
+    let commit = Commit::make(folder.path(), &broker, &format!("torn {}", "x".repeat(9_000))).await;
     assert!(commit.written.1 - commit.written.0 > 3 * FRAME, "the commit is several frames");
     let mut there = 0;
     for cut in commit.before.len()..=commit.after.len() {

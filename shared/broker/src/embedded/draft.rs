@@ -2,6 +2,7 @@
 
 use super::live::Committed;
 use super::orders::Waiting;
+use super::places;
 use super::purge::Old;
 use super::reader::signed;
 use super::schema::{self, State};
@@ -18,6 +19,7 @@ use std::collections::HashMap;
 #[derive(Default)]
 pub(super) struct Draft {
     pub(super) last_id: i64,
+    pub(super) placed: i64,
     pub(super) seqs: Vec<Seq>,
     pub(super) heads: HashMap<ChannelId, Seq>,
     pub(super) keys: HashMap<u128, i64>,
@@ -63,7 +65,8 @@ pub(super) struct Wanted<'a> {
 pub(super) fn write(connection: &Connection, state: &State, wanted: &Wanted<'_>) -> Result<Draft, Failure> {
     let Wanted { batch, floors, old, now_ms } = *wanted;
     connection.execute_batch("BEGIN IMMEDIATE").map_err(Failure::Before)?;
-    let draft = Draft { last_id: state.last_id, seqs: state.seqs.clone(), ..Draft::default() };
+    let draft =
+        Draft { last_id: state.last_id, placed: state.placed, seqs: state.seqs.clone(), ..Draft::default() };
     let mut writing = Writing { connection, state, draft, now_ms };
     for waiting in batch {
         let answer = writing.append(&waiting.append).map_err(Failure::Before)?;
@@ -75,6 +78,7 @@ pub(super) fn write(connection: &Connection, state: &State, wanted: &Wanted<'_>)
     if !old.is_empty() {
         schema::purge(connection, old).map_err(Failure::Before)?;
     }
+    places::follow(connection, state, &mut writing.draft).map_err(Failure::Before)?;
     connection.execute_batch("COMMIT").map_err(Failure::AtCommit)?;
     Ok(writing.draft)
 }

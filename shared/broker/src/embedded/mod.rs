@@ -8,6 +8,7 @@ mod groups;
 mod heads;
 mod live;
 mod orders;
+mod places;
 mod purge;
 mod reader;
 mod requests;

@@ -138,6 +138,52 @@ fn serve(connection: &Connection, queue: &Receiver<Job>, heads: &Heads) {
     }
 }
 
+/// Entries of a channel that have their places.
+const PLACED: &str = "SELECT places.seq, log.payload FROM places CROSS JOIN log ON log.id = places.id
+    WHERE places.channel = ?1 AND places.seq > ?2 AND places.seq <= ?3 ORDER BY places.seq LIMIT ?4";
+
+/// Those of the last entries of all channels, which have none yet.
+const BEHIND: &str = "SELECT seq, payload FROM log
+    WHERE id > (SELECT id FROM placed) AND channel = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY id LIMIT ?4";
+
+/// A page on its way.
+struct Page<'a> {
+    channel: &'a ChannelId,
+    after: Seq,
+    head: Seq,
+    limit: ReadLimit,
+    entries: Vec<Entry>,
+    bytes: usize,
+}
+
+impl Page<'_> {
+    /// The seq that the next entry is behind.
+    fn last(&self) -> Seq {
+        self.entries.last().map_or(self.after, |entry| entry.seq)
+    }
+
+    fn wants_more(&self) -> bool {
+        let full = self.entries.len() >= self.limit.entries.max(1) || self.bytes > self.limit.bytes;
+        !full && self.last() < self.head
+    }
+
+    fn take(&mut self, connection: &Connection, sql: &str) -> Result<(), rusqlite::Error> {
+        let count = i64::try_from(self.limit.entries.max(1) - self.entries.len()).unwrap_or(i64::MAX);
+        let mut select = connection.prepare_cached(sql)?;
+        let mut found =
+            select.query(params![self.channel.as_str(), signed(self.last()), signed(self.head), count])?;
+        while let Some(row) = found.next()? {
+            let (seq, envelope): (Seq, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            self.bytes += envelope.len();
+            if self.bytes > self.limit.bytes && !self.entries.is_empty() {
+                break;
+            }
+            self.entries.push(Entry { channel: self.channel.clone(), seq, envelope: Bytes::from(envelope) });
+        }
+        Ok(())
+    }
+}
+
 fn channel_page(
     connection: &Connection,
     heads: &Heads,
@@ -150,21 +196,13 @@ fn channel_page(
     let head = heads.lock().head(channel);
     // Entries and floor as of one moment: a purge between the two would be a silent gap.
     let moment = connection.unchecked_transaction()?;
-    let mut select = moment.prepare_cached(
-        "SELECT seq, payload FROM log WHERE channel = ?1 AND seq > ?2 AND seq <= ?3 ORDER BY seq LIMIT ?4",
-    )?;
-    let count = i64::try_from(limit.entries.max(1)).unwrap_or(i64::MAX);
-    let mut found = select.query(params![channel.as_str(), signed(after), signed(head), count])?;
-    let (mut entries, mut bytes) = (Vec::new(), 0);
-    while let Some(row) = found.next()? {
-        let (seq, envelope): (i64, Vec<u8>) = (row.get(0)?, row.get(1)?);
-        bytes += envelope.len();
-        if bytes > limit.bytes && !entries.is_empty() {
-            break;
+    let mut page = Page { channel, after, head, limit, entries: Vec::new(), bytes: 0 };
+    for sql in [PLACED, BEHIND] {
+        if page.wants_more() {
+            page.take(&moment, sql)?;
         }
-        let seq = Seq::try_from(seq).unwrap_or_default();
-        entries.push(Entry { channel: channel.clone(), seq, envelope: Bytes::from(envelope) });
     }
+    let entries = page.entries;
     let floor = schema::purged(&moment, Slot::of(channel).shard)?;
     let head = head.max(floor);
     let last = entries.last().map_or(after, |entry| entry.seq);

@@ -2,8 +2,9 @@
 
 use super::OpenError;
 use super::heads::Extent;
+use super::places;
 use super::purge::Old;
-use protocol::ids::{ChannelId, Epoch, Seq};
+use protocol::ids::{Epoch, Seq};
 use protocol::subjects::{SHARDS, Shard, Slot};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use std::collections::{HashMap, VecDeque};
@@ -11,7 +12,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// The layout that this release writes.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 
 /// `id` numbers the whole log, for consumers, without gaps but where it was purged; `seq` numbers a shard, for clients. Rowid tables:
 /// measured twice as fast as WITHOUT ROWID (performance page).
@@ -25,7 +26,6 @@ const LAYOUT: &str = "
         dedup BLOB NOT NULL,
         payload BLOB NOT NULL
     );
-    CREATE UNIQUE INDEX log_channel_seq ON log (channel, seq);
     CREATE TABLE consumers (name TEXT PRIMARY KEY, floor INTEGER NOT NULL);
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 ";
@@ -35,10 +35,15 @@ const LAYOUT: &str = "
 const PURGED: &str =
     "CREATE TABLE purged (shard INTEGER PRIMARY KEY, seq INTEGER NOT NULL, id INTEGER NOT NULL);";
 
+/// What layout 3 took away: `places` is there instead.
+const UNINDEXED: &str = "DROP INDEX log_channel_seq;";
+
 /// What the writer knows without asking the file.
 pub(super) struct State {
     pub(super) epoch: Epoch,
     pub(super) last_id: i64,
+    /// The id up to which entries have their places.
+    pub(super) placed: i64,
     /// The last seq of each shard.
     pub(super) seqs: Vec<Seq>,
     pub(super) extent: Extent,
@@ -81,8 +86,8 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, OpenError> {
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match found {
         0 => create(&connection)?,
-        1 => connection
-            .execute_batch(&format!("BEGIN IMMEDIATE; {PURGED} PRAGMA user_version={SCHEMA}; COMMIT"))?,
+        1 => migrate(&connection, &[PURGED, UNINDEXED, places::LAYOUT])?,
+        2 => migrate(&connection, &[UNINDEXED, places::LAYOUT])?,
         SCHEMA => {}
         found => return Err(OpenError::Newer { found, known: SCHEMA }),
     }
@@ -99,11 +104,14 @@ pub(super) fn open_reader(file: &Path) -> Result<Connection, rusqlite::Error> {
 fn create(connection: &Connection) -> Result<(), rusqlite::Error> {
     let random = getrandom::u32().unwrap_or(0);
     let epoch = Epoch::new(runtime::clock::now_unix_ms(), random);
-    connection.execute_batch("BEGIN IMMEDIATE")?;
-    connection.execute_batch(LAYOUT)?;
-    connection.execute_batch(PURGED)?;
-    connection.execute("INSERT INTO meta VALUES ('epoch', ?1)", [epoch.as_str()])?;
-    connection.execute_batch(&format!("PRAGMA user_version={SCHEMA}; COMMIT"))
+    let named = format!("INSERT INTO meta VALUES ('epoch', '{epoch}');");
+    migrate(connection, &[LAYOUT, PURGED, places::LAYOUT, &named])
+}
+
+/// Brings the file to this release's layout, or leaves it as it was.
+fn migrate(connection: &Connection, steps: &[&str]) -> Result<(), rusqlite::Error> {
+    let steps = steps.concat();
+    connection.execute_batch(&format!("BEGIN IMMEDIATE; {steps} PRAGMA user_version={SCHEMA}; COMMIT"))
 }
 
 /// Reads what the writer keeps in memory.
@@ -122,17 +130,14 @@ pub(super) fn load(connection: &Connection, dedup_window: Duration) -> Result<St
         seqs[shard % usize::from(SHARDS)] = seq;
         last_id = id.max(last_id);
     }
-    let mut newest = connection.prepare("SELECT channel, max(seq) FROM log GROUP BY channel")?;
-    let mut rows = newest.query([])?;
-    while let Some(row) = rows.next()? {
-        let (channel, seq): (String, i64) = (row.get(0)?, row.get(1)?);
-        let (Ok(channel), Ok(seq)) = (ChannelId::parse(&channel), Seq::try_from(seq)) else { continue };
+    places::newest(connection, |channel, seq| {
         let counter = &mut seqs[usize::from(Slot::of(&channel).shard.0)];
         *counter = seq.max(*counter);
         extent.append(channel, seq);
-    }
+    })?;
+    let placed = places::placed(connection)?;
     let dedup = load_dedup(connection, dedup_window)?;
-    Ok(State { epoch, last_id, seqs, extent, dedup })
+    Ok(State { epoch, last_id, placed, seqs, extent, dedup })
 }
 
 /// Reads the newest entries backwards until they are older than the window.
@@ -165,6 +170,7 @@ pub(super) fn purged(connection: &Connection, shard: Shard) -> Result<Seq, rusql
 
 /// Deletes entries and writes where their shards begin from then on.
 pub(super) fn purge(connection: &Connection, old: &[Old]) -> Result<(), rusqlite::Error> {
+    places::forget(connection, old)?;
     let mut delete = connection.prepare_cached("DELETE FROM log WHERE id = ?1")?;
     let mut last: HashMap<Shard, &Old> = HashMap::new();
     for entry in old {

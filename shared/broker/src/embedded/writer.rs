@@ -27,8 +27,9 @@ mod tests;
 /// Requests in one commit. Performance page.
 const BATCH_MAX: usize = 2_048;
 
-/// How long a commit may wait for company. Performance page: pays at moderate rates, costs when saturated.
-const LINGER: Duration = Duration::from_millis(2);
+/// How long a commit may wait for company. Performance page: pays at moderate rates, costs when saturated. Decision 007:
+/// a third millisecond saves a twelfth of all CPU in small rooms.
+const LINGER: Duration = Duration::from_millis(3);
 
 /// Requests that are company enough: more of them come of themselves while the disk works.
 const LINGER_BELOW: usize = 64;
@@ -203,7 +204,7 @@ impl Scribe {
         for (key, id) in draft.keys {
             state.dedup.insert(key, id, now_ms);
         }
-        (state.last_id, state.seqs) = (draft.last_id, draft.seqs);
+        (state.last_id, state.placed, state.seqs) = (draft.last_id, draft.placed, draft.seqs);
         {
             // Heads before live copies: who subscribes between the two finds the entry in the head.
             let mut heads = self.published.heads.lock();
