@@ -38,6 +38,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../schema/0002_reached.sql"),
     include_str!("../../schema/0003_dead_letters.sql"),
     include_str!("../../schema/0004_changes.sql"),
+    include_str!("../../schema/0005_sent_by_id.sql"),
 ];
 
 /// Why a store cannot be opened.
@@ -88,7 +89,7 @@ impl Sqlite {
         )?;
         migrate(&mut writer)?;
         let (end, ended) = tokio::sync::mpsc::channel(1);
-        let (writes, orders) = crossbeam_channel::bounded(QUEUE);
+        let (writes, orders) = crossbeam_channel::bounded::<Job>(QUEUE);
         let start = |name: &str, connection, jobs, end| {
             let work = move || {
                 serve(connection, &jobs, end);
@@ -96,6 +97,8 @@ impl Sqlite {
             };
             shutdown.spawn_thread(name, work).map_err(OpenError::Thread)
         };
+        // Nobody waits for what is written: reads are completed from the log. The queue is empty, so this has room.
+        let _first = writes.try_send(Box::new(|_: &mut Connection| runtime::priority::give_way()));
         start("store-writer", writer, orders, end.clone())?;
         let (reads, questions) = crossbeam_channel::bounded(QUEUE);
         for n in 0..READERS {
