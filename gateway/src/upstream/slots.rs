@@ -4,9 +4,13 @@ use super::Jobs;
 use super::asking::in_time;
 use super::following::Job;
 use broker::{Broker, SubscriptionControl};
+use futures_util::stream::{self, StreamExt};
 use protocol::ids::ChannelId;
 use protocol::subjects::Slot;
 use std::collections::HashMap;
+
+/// Heads that are read at once. Chosen: a thousand rooms that are heard for the first time take 30 round trips.
+const HEADS_AT_ONCE: usize = 32;
 
 /// What is subscribed, and what shall be.
 pub(super) struct Slots {
@@ -58,8 +62,8 @@ impl Slots {
         }
     }
 
-    /// Does what is wanted at the broker's subscription, in the order in which it was wanted: an add that
-    /// overtook a remove would end a subscription that somebody relies on.
+    /// Does what is wanted at the broker's subscription, for each slot in the order in which it was wanted: an add
+    /// that overtook a remove would end a subscription that somebody relies on.
     pub(super) fn work(&mut self, jobs: &Jobs) {
         if self.busy || self.wanted.is_empty() {
             return;
@@ -68,18 +72,14 @@ impl Slots {
         let (broker, control, wanted) =
             (self.broker.clone(), self.control.clone(), std::mem::take(&mut self.wanted));
         jobs.push(Box::pin(async move {
-            let mut heads = Vec::new();
-            for wanted in wanted {
-                match wanted {
-                    Wanted::Add(slot) => control.add(slot).await,
-                    Wanted::Remove(slot) => control.remove(slot).await,
-                    Wanted::Head { channel, generation } => {
-                        let head = in_time(broker.head(&channel)).await;
-                        let head = head.inspect_err(|error| tracing::warn!(%error, %channel, "no head"));
-                        heads.push((channel, generation, head.ok()));
-                    }
-                }
-            }
+            let channels = change(&control, wanted).await;
+            let broker = &broker;
+            let read = |(channel, generation)| async move {
+                let head = in_time(broker.head(&channel)).await;
+                let head = head.inspect_err(|error| tracing::warn!(%error, %channel, "no head"));
+                (channel, generation, head.ok())
+            };
+            let heads = stream::iter(channels).map(read).buffer_unordered(HEADS_AT_ONCE).collect().await;
             Job::Slots { heads }
         }));
     }
@@ -88,4 +88,24 @@ impl Slots {
     pub(super) fn worked(&mut self) {
         self.busy = false;
     }
+}
+
+/// Changes the subscription; returns the channels whose heads are to be read behind it, with their generations.
+async fn change(control: &SubscriptionControl, wanted: Vec<Wanted>) -> Vec<(ChannelId, u64)> {
+    // All adds share one round trip.
+    let (mut adding, mut channels) = (Vec::new(), Vec::new());
+    for wanted in wanted {
+        match wanted {
+            Wanted::Add(slot) => adding.push(slot),
+            Wanted::Remove(slot) => {
+                if adding.contains(&slot) {
+                    control.add(&std::mem::take(&mut adding)).await;
+                }
+                control.remove(slot).await;
+            }
+            Wanted::Head { channel, generation } => channels.push((channel, generation)),
+        }
+    }
+    control.add(&adding).await;
+    channels
 }

@@ -69,11 +69,11 @@ pub enum SubscriptionControl {
 }
 
 impl SubscriptionControl {
-    /// Adds a slot. Whatever is appended after this has returned arrives; read the head after it.
-    pub async fn add(&self, slot: Slot) {
+    /// Adds slots. Whatever is appended after this has returned arrives; read the head after it.
+    pub async fn add(&self, slots: &[Slot]) {
         match self {
-            Self::Embedded(control) => control.add(slot),
-            Self::Nats(control) => control.add(slot).await,
+            Self::Embedded(control) => slots.iter().for_each(|slot| control.add(*slot)),
+            Self::Nats(control) => control.add(slots).await,
         }
     }
 

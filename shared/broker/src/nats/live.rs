@@ -52,25 +52,27 @@ pub(super) struct Lost {
 }
 
 impl NatsControl {
-    pub(crate) async fn add(&self, slot: Slot) {
-        let (mut ends, mut streams) = (Vec::new(), Vec::new());
-        for subject in [nats::live_slot(slot), nats::passing_slot(slot)] {
-            // A closed connection ends the subscriber as well.
-            let Ok(subscribed) = self.link.client.subscribe(subject).await else { return };
-            let (end, ended) = oneshot::channel();
-            ends.push(end);
-            streams.push(until(subscribed, ended));
-        }
-        if self.link.round_trip(CONFIRM).await.is_err() {
-            tracing::warn!(?slot, "a subscription is not confirmed yet");
-        }
-        let Ok(ends) = <[_; 2]>::try_from(ends) else { return };
-        self.slots.lock().unwrap_or_else(PoisonError::into_inner).insert(slot, ends);
-        for events in streams {
-            if self.added.send(events).await.is_err() {
-                return;
+    pub(crate) async fn add(&self, slots: &[Slot]) {
+        for slot in slots {
+            let Some((ends, streams)) = self.subscribe(*slot).await else { return };
+            self.slots.lock().unwrap_or_else(PoisonError::into_inner).insert(*slot, ends);
+            for events in streams {
+                if self.added.send(events).await.is_err() {
+                    return;
+                }
             }
         }
+        if !slots.is_empty() && self.link.round_trip(CONFIRM).await.is_err() {
+            tracing::warn!(count = slots.len(), "subscriptions are not confirmed yet");
+        }
+    }
+
+    /// `None` when the connection is closed, which ends the subscriber as well.
+    async fn subscribe(&self, slot: Slot) -> Option<([oneshot::Sender<()>; 2], [Events; 2])> {
+        let live = self.link.client.subscribe(nats::live_slot(slot)).await.ok()?;
+        let passing = self.link.client.subscribe(nats::passing_slot(slot)).await.ok()?;
+        let ((one, one_ended), (other, other_ended)) = (oneshot::channel(), oneshot::channel());
+        Some(([one, other], [until(live, one_ended), until(passing, other_ended)]))
     }
 
     pub(crate) fn remove(&self, slot: Slot) {

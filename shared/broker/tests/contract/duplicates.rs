@@ -81,7 +81,7 @@ pub(crate) async fn what_was_not_appended_is_not_heard(world: &impl World) {
     let broker = world.open().await;
     let general = channel("general");
     let (control, mut subscriber) = broker.subscriber().await.unwrap();
-    control.add(Slot::of(&general)).await;
+    control.add(&[Slot::of(&general)]).await;
     outcome(&broker, entry(&general, 1, "first")).await;
     outcome(&broker, entry(&general, 1, "again")).await;
     outcome(&broker, Append { expect: Some(0), ..entry(&general, 2, "moved") }).await;

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 
 async fn listen(broker: &Broker, channel: &ChannelId) -> (SubscriptionControl, Subscriber) {
     let (control, subscriber) = broker.subscriber().await.unwrap();
-    control.add(Slot::of(channel)).await;
+    control.add(&[Slot::of(channel)]).await;
     (control, subscriber)
 }
 
@@ -59,7 +59,7 @@ pub(crate) async fn copies_of_many_writers_are_unbroken_chains(world: &impl Worl
     let channels: Vec<_> = (0..10).map(|n| channel(&format!("busy-{n}"))).collect();
     let (control, mut subscriber) = broker.subscriber().await.unwrap();
     for channel in &channels {
-        control.add(Slot::of(channel)).await;
+        control.add(&[Slot::of(channel)]).await;
     }
     let writers = write(&broker, &channels, 50, 20);
     let mut chains: HashMap<ChannelId, Vec<Seq>> = HashMap::new();
@@ -135,7 +135,7 @@ pub(crate) async fn a_removed_slot_falls_silent(world: &impl World) {
     let broker = world.open().await;
     let (home, _, far) = neighbours();
     let (control, mut subscriber) = listen(&broker, &home).await;
-    control.add(Slot::of(&far)).await;
+    control.add(&[Slot::of(&far)]).await;
     append(&broker, &home, "heard").await;
     assert!(matches!(next(&mut subscriber).await, LiveEvent::Durable { channel, .. } if channel == home));
     control.remove(Slot::of(&home)).await;

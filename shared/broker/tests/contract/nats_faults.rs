@@ -68,7 +68,7 @@ async fn a_subscriber_doubts_what_it_heard_after_a_new_connection_and_hears_on()
     let broker = world.open().await;
     let general = channel("general");
     let (control, mut subscriber) = broker.subscriber().await.unwrap();
-    control.add(Slot::of(&general)).await;
+    control.add(&[Slot::of(&general)]).await;
     append(&broker, &general, "before").await;
     assert!(matches!(in_time("an event", subscriber.next()).await, Some(LiveEvent::Durable { .. })));
     world.kill();

@@ -178,7 +178,7 @@ pub(crate) async fn positions_go_on_rising_when_everything_was_purged(world: &im
 pub(crate) async fn a_live_copy_after_a_purge_has_no_event_before_it(world: &impl World) {
     let (broker, home, near, [.., three]) = half_purged(world).await;
     let (control, mut subscriber) = broker.subscriber().await.unwrap();
-    control.add(Slot::of(&home)).await;
+    control.add(&[Slot::of(&home)]).await;
     for (to, before) in [(&near, 0), (&home, three.seq)] {
         append(&broker, to, "after").await;
         match in_time("a live copy", subscriber.next()).await {

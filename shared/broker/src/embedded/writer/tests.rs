@@ -90,7 +90,7 @@ async fn after_a_failed_commit_the_file_says_what_is_there_and_subscribers_hear_
     let broker = open(&folder);
     broker.append(entry(1)).await.unwrap();
     let (control, mut subscriber) = broker.subscriber().await.unwrap();
-    control.add(Slot::of(&general())).await;
+    control.add(&[Slot::of(&general())]).await;
     slip_in(folder.path(), 50);
     meddle(folder.path(), UNCOMMITTABLE);
     // Somebody who waits already must be woken.
