@@ -6,10 +6,11 @@ mod events;
 mod facts;
 mod history;
 mod people;
+mod processes;
 mod resuming;
 mod world;
 
-/// Runs each behaviour on each adapter.
+/// Runs each behaviour on each adapter, alone and beside another process that has the same data.
 macro_rules! contract {
     ($($module:ident { $($behaviour:ident,)* })*) => {
         mod sqlite {
@@ -17,6 +18,16 @@ macro_rules! contract {
                 $(#[tokio::test]
                 async fn $behaviour() {
                     crate::$module::$behaviour(&crate::world::Sqlite::new()).await;
+                })*
+            })*
+        }
+        mod sqlite_beside_another_process {
+            $(mod $module {
+                $(#[tokio::test]
+                async fn $behaviour() {
+                    let world = crate::processes::Beside::new().await;
+                    crate::$module::$behaviour(&world).await;
+                    world.end();
                 })*
             })*
         }

@@ -2,6 +2,7 @@
 
 use runtime::shutdown::Shutdown;
 use std::future::Future;
+use std::path::PathBuf;
 use store::Store;
 use tempfile::TempDir;
 
@@ -19,16 +20,37 @@ pub(crate) trait World: Sync {
     }
 }
 
+/// The layouts of earlier releases, each on top of the one before.
+const LAYOUTS: [&str; 4] = [
+    include_str!("../../schema/0001_events_and_projections.sql"),
+    include_str!("../../schema/0002_reached.sql"),
+    include_str!("../../schema/0003_dead_letters.sql"),
+    include_str!("../../schema/0004_changes.sql"),
+];
+
 pub(crate) struct Sqlite(TempDir);
 
 impl Sqlite {
     pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.0.path().join("store.db")
+    }
+
+    /// Makes the file as the first layouts left it, so many of them.
+    pub(crate) fn make(&self, layouts: usize) {
+        let file = rusqlite::Connection::open(self.file()).unwrap();
+        for layout in &LAYOUTS[..layouts] {
+            file.execute_batch(layout).unwrap();
+        }
+        file.execute_batch(&format!("PRAGMA user_version={layouts}")).unwrap();
+    }
 }
 
 impl World for Sqlite {
     async fn open(&self) -> Store {
-        Store::Sqlite(store::Sqlite::open(&self.0.path().join("store.db"), &Shutdown::new()).unwrap())
+        Store::Sqlite(store::Sqlite::open(&self.file(), &Shutdown::new()).unwrap())
     }
 }
