@@ -39,6 +39,9 @@ pub(crate) const CONTROLS_DROPPED: &str = "gateway_controls_dropped_total";
 /// Times that the directory was asked again about a user with open sockets.
 pub(crate) const RENEWALS: &str = "gateway_renewals_total";
 
+/// Users whose newest state of memberships was asked for, because an announcement may have been lost.
+pub(crate) const VERSIONS_CHECKED: &str = "gateway_versions_checked_total";
+
 /// Tells the recorder what each metric means.
 pub(crate) fn describe() {
     describe_gauge!(CONNECTIONS, "Sockets open now");
@@ -64,5 +67,6 @@ pub(crate) fn describe() {
     describe_counter!(LIVES, "Followed channels whose log began anew");
     describe_counter!(PASSING_DROPPED, "Typing and the like that was shed");
     describe_counter!(CONTROLS_DROPPED, "Announcements that were dropped because a reactor was behind");
+    describe_counter!(VERSIONS_CHECKED, "Users whose newest state of memberships was asked for");
     describe_counter!(RENEWALS, "Times that the directory was asked again about a user with open sockets");
 }

@@ -116,6 +116,7 @@ fn run_reactor(part: Part) -> io::Result<()> {
         loops.spawn_local(reactor.clone().flush_left());
         loops.spawn_local(reactor.clone().pump_asks());
         loops.spawn_local(reactor.clone().sweep());
+        loops.spawn_local(reactor.clone().check_memberships());
         loops.spawn_local(reactor.clone().shed());
         let accepting = loops.spawn_local(listener::accept(reactor.clone(), listener));
         tokio::select! {

@@ -7,16 +7,18 @@
     reason = "a test says what it expects by failing, and owns its tasks"
 )]
 
-use broker::{Broker, Embedded, Options, Request, Server};
+use broker::{Append, Broker, Embedded, Options, Request, Server};
 use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::future::join_all;
 use protocol::codes::ErrorCode;
 use protocol::control::Control;
 use protocol::envelope::{ChannelType, Role};
 use protocol::ids::{ChannelId, UserId};
 use protocol::message::Sender;
 use protocol::requests::{self, Answer, Membership, SessionAnswer, SessionRequest};
-use protocol::subjects::RequestSubject;
+use protocol::requests::{VersionsAnswer, VersionsRequest};
+use protocol::subjects::{RequestSubject, Slot};
 use runtime::config::Secret;
 use runtime::shutdown::{Shutdown, Stage};
 use serde_json::{Value, json};
@@ -54,8 +56,12 @@ impl Drop for World {
 
 impl World {
     async fn new() -> Self {
+        Self::with(Options::default()).await
+    }
+
+    async fn with(options: Options) -> Self {
         let (data, shutdown) = (tempfile::tempdir().unwrap(), Shutdown::new());
-        let log = Embedded::open_watched(data.path(), Options::default(), &shutdown).unwrap();
+        let log = Embedded::open_watched(data.path(), options, &shutdown).unwrap();
         let broker = Broker::Embedded(log);
         let directory = broker.serve(RequestSubject::DirectorySession).await.unwrap();
         let config = gateway::Config {
@@ -258,4 +264,41 @@ async fn many_changes_at_once_are_asked_for_a_few_at_a_time() {
         assert_eq!(told(socket).await, ["channel_left", "general", "removed"]);
     }
     world.nobody_asks().await;
+}
+
+/// Another channel whose live copies a gateway gets that listens to `general`.
+fn neighbour() -> ChannelId {
+    let slot = Slot::of(&ChannelId::parse("general").unwrap());
+    let mut names = (0..).map(|n| ChannelId::parse(&format!("room-{n}")).unwrap());
+    names.find(|name| Slot::of(name) == slot).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_missed_an_announcement_is_found_when_something_was_lost() {
+    let mut world = World::with(Options { live_queue: 1, ..Options::default() }).await;
+    let mut versions = world.broker.serve(RequestSubject::DirectoryVersions).await.unwrap();
+    let mut socket = world.open("driver-1").await;
+    let mut other = world.open("driver-2").await;
+    // Far more at once than may wait for the gateway.
+    let appends = (0..500).map(|key| {
+        let envelope = Bytes::from_static(b"nobody listens to it");
+        world.broker.append(Append { channel: neighbour(), dedup_key: key, envelope, expect: None })
+    });
+    assert!(join_all(appends).await.iter().all(Result::is_ok));
+
+    for refused in [true, false] {
+        let asked = tokio::time::timeout(DEADLINE, versions.next()).await.expect("nobody checks").unwrap();
+        let mut question: VersionsRequest = requests::decode(&asked.payload).unwrap();
+        question.users.sort();
+        assert_eq!(question.users, ["driver-1", "driver-2"].map(|who| UserId::parse(who).unwrap()));
+        let answer = match refused {
+            true => Err(ErrorCode::Unavailable),
+            false => Ok(VersionsAnswer { versions: question.users.into_iter().zip([2, 1]).collect() }),
+        };
+        asked.reply.send(Bytes::from(requests::encode(&answer).unwrap()));
+    }
+    answer(world.asked_again("driver-1").await, "driver-1", 2, &[]);
+    assert_eq!(told(&mut socket).await, ["channel_left", "general", "removed"]);
+    world.nobody_asks().await;
+    assert!(tokio::time::timeout(QUIET, other.next()).await.is_err(), "nothing changed for the other");
 }

@@ -42,6 +42,9 @@ pub async fn start(
                 let server = broker.serve(RequestSubject::DirectorySession).await?;
                 let handler = directory::Directory::new(store.clone());
                 spawn(shutdown, "worker-directory", serving::run(server, handler, shutdown.clone()));
+                let server = broker.serve(RequestSubject::DirectoryVersions).await?;
+                let handler = directory::Versions::new(store.clone());
+                spawn(shutdown, "worker-versions", serving::run(server, handler, shutdown.clone()));
             }
             Role::History => start_history(broker, store, shutdown).await?,
             Role::Digest => {

@@ -6,6 +6,7 @@
 mod act;
 mod asks;
 mod calls;
+mod checks;
 mod entropy;
 mod leaving;
 mod renewals;
@@ -73,6 +74,8 @@ pub(crate) struct Reactor {
     users: RefCell<Users>,
     /// Places for questions of the directory about sockets that are open.
     renewals: Semaphore,
+    /// Told when announcements may have been lost.
+    in_doubt: Notify,
     asks: Asks,
     /// Sockets that got something in this turn; each is written to once at its end.
     dirty: RefCell<Vec<Rc<Connection>>>,
@@ -97,6 +100,7 @@ impl Reactor {
             hub: RefCell::new(Hub::new()),
             users: RefCell::default(),
             renewals: Semaphore::new(renewals::AT_ONCE),
+            in_doubt: Notify::new(),
             asks: Asks::new(asks),
             dirty: RefCell::default(),
             late: Notify::new(),

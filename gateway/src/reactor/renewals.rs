@@ -34,7 +34,7 @@ impl Reactor {
     }
 
     /// Takes note of versions that exist, and asks for those that sockets here do not know.
-    fn versions_told(self: &Rc<Self>, versions: &[(UserId, MembershipsVersion)]) {
+    pub(super) fn versions_told(self: &Rc<Self>, versions: &[(UserId, MembershipsVersion)]) {
         let behind = |(user, version): &(UserId, MembershipsVersion)| {
             self.users.borrow_mut().told(user, *version, |id| self.known(id)).then(|| user.clone())
         };

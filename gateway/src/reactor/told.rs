@@ -20,6 +20,7 @@ impl Reactor {
                 Tell::Event(event) => self.push_event(&event),
                 Tell::Passing(passing) => self.push_passing(&passing),
                 Tell::Control(control) => self.controlled(&control),
+                Tell::Lost => self.in_doubt.notify_one(),
                 Tell::Subscribed { channel, ticket, cursor } => self.subscribed(&channel, ticket, &cursor),
                 Tell::Failed { channel, ticket } => {
                     let waiting = self.hub.borrow_mut().failed(&channel, ticket);

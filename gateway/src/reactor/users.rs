@@ -48,6 +48,11 @@ impl Users {
         }
     }
 
+    /// Returns everybody with a socket.
+    pub(super) fn all(&self) -> Vec<UserId> {
+        self.0.keys().cloned().collect()
+    }
+
     pub(super) fn sockets(&self, user: &UserId) -> &[ConnectionId] {
         self.0.get(user).map_or(&[], |user| &user.sockets)
     }

@@ -77,6 +77,8 @@ pub(crate) enum Tell {
     Passing(Arc<Passing>),
     /// Something that concerns people, in no order with events.
     Control(Arc<Control>),
+    /// Live copies were dropped, so announcements may have been, too.
+    Lost,
     /// The answer to `Ask::Page`.
     Page { connection: ConnectionId, channel: ChannelId, page: Page },
 }
@@ -192,6 +194,7 @@ impl Upstream {
                 0
             }
             LiveEvent::Lost => {
+                self.reactors.lost();
                 self.following.on_lost(&mut self.reactors, &self.jobs);
                 0
             }

@@ -36,6 +36,8 @@ struct List {
     todo: VecDeque<Todo>,
     passing: usize,
     controls: usize,
+    /// That something was lost waits to be told.
+    lost: bool,
     queue: Queue,
 }
 
@@ -54,6 +56,7 @@ enum Todo {
     News(ChannelId),
     Passing(Arc<Passing>),
     Control(Arc<Control>),
+    Lost,
     Page(PageAsked),
     NoPage(PageAsked),
     AnotherLife { channel: ChannelId, ticket: Ticket },
@@ -61,8 +64,14 @@ enum Todo {
 
 impl Reactors {
     pub(super) fn new(tells: Vec<Sender<Vec<Tell>>>) -> Self {
-        let list =
-            |tells| List { tells, todo: VecDeque::new(), passing: 0, controls: 0, queue: Queue::Untried };
+        let list = |tells| List {
+            tells,
+            todo: VecDeque::new(),
+            passing: 0,
+            controls: 0,
+            lost: false,
+            queue: Queue::Untried,
+        };
         Self { lists: tells.into_iter().map(list).collect(), reserving: FuturesUnordered::new() }
     }
 
@@ -96,6 +105,15 @@ impl Reactors {
                 list.todo.push_back(Todo::Control(control.clone()));
             } else {
                 metrics::counter!(crate::metrics::CONTROLS_DROPPED).increment(1);
+            }
+        }
+    }
+
+    /// Tells every reactor that something was lost, once however often it was.
+    pub(super) fn lost(&mut self) {
+        for list in &mut self.lists {
+            if !std::mem::replace(&mut list.lost, true) {
+                list.todo.push_back(Todo::Lost);
             }
         }
     }
@@ -192,6 +210,10 @@ impl List {
                 Todo::Control(control) => {
                     self.controls -= 1;
                     batch.push(Tell::Control(control));
+                }
+                Todo::Lost => {
+                    self.lost = false;
+                    batch.push(Tell::Lost);
                 }
                 Todo::Page(asked) => {
                     let (connection, channel) = (asked.connection, asked.start.channel.clone());

@@ -28,6 +28,21 @@ pub enum SessionRequest {
     Again(UserId),
 }
 
+/// `directory.versions`: which states of these users' memberships are the newest. At most
+/// [`CONTROL_USERS_MAX`](crate::control::CONTROL_USERS_MAX).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VersionsRequest {
+    /// Users with open sockets.
+    pub users: Vec<UserId>,
+}
+
+/// The version of each user that was asked for; 0 of one who never was a member.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct VersionsAnswer {
+    /// In the order of the question.
+    pub versions: Vec<(UserId, MembershipsVersion)>,
+}
+
 /// What a gateway caches of a user while a socket of his is open. It carries no head positions: those come
 /// from the event queue, so that order is never in doubt.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -41,6 +41,8 @@ impl Slot {
 pub enum RequestSubject {
     /// `directory.session`: who is this user and where may he listen.
     DirectorySession,
+    /// `directory.versions`: which states of users' memberships are the newest.
+    DirectoryVersions,
     /// `history`: a page of messages.
     History,
     /// `events`: what happened in a channel after a position that the log does not reach back to.
@@ -53,6 +55,7 @@ impl fmt::Display for RequestSubject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::DirectorySession => f.write_str("chat.request.directory.session"),
+            Self::DirectoryVersions => f.write_str("chat.request.directory.versions"),
             Self::History => f.write_str("chat.request.history"),
             Self::Events => f.write_str("chat.request.events"),
             Self::Commands(shard) => write!(f, "chat.request.commands.{}", shard.0),

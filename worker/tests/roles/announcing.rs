@@ -4,7 +4,9 @@ use crate::session::session;
 use crate::world::{DEADLINE, World};
 use broker::{LiveEvent, Subscriber};
 use protocol::control::Control;
-use protocol::requests::MembershipsVersion;
+use protocol::ids::UserId;
+use protocol::requests::{Answer, MembershipsVersion, VersionsAnswer, VersionsRequest};
+use protocol::subjects::RequestSubject;
 use worker::Role::{Directory, Persistence};
 
 /// Waits until a user is announced with another version than this one.
@@ -65,4 +67,17 @@ async fn a_member_hears_of_a_channel_whose_description_comes_late() {
     let version = announced(&mut hears, "driver-1", 0).await;
     let known = session(&world, "driver-1").await;
     assert_eq!((known.version, known.channels.len()), (version, 1));
+}
+
+#[tokio::test]
+async fn the_directory_tells_the_newest_version_of_each_user() {
+    let world = World::new();
+    let _worker = world.start(&[Persistence, Directory]).await;
+    world.channel("general").await;
+    world.stored("general").await;
+    let known = session(&world, "driver-1").await;
+    let users = ["nobody", "driver-1"].map(|who| UserId::parse(who).unwrap());
+    let question = VersionsRequest { users: users.to_vec() };
+    let answer: Answer<VersionsAnswer> = world.ask(RequestSubject::DirectoryVersions, &question).await;
+    assert_eq!(answer.unwrap().versions, users.into_iter().zip([0, known.version]).collect::<Vec<_>>());
 }
