@@ -219,7 +219,11 @@ async fn what_a_killed_process_leaves_is_whole_and_goes_on() {
         let limit = PageLimit { entries: 1_000, bytes: usize::MAX };
         let page = store.events(&channel("general"), &at(0), limit).await.unwrap().unwrap();
         let seqs: Vec<Seq> = page.events.iter().map(|event| event.position.seq).collect();
-        assert!(seqs.len().is_multiple_of(7) || seqs.len() as Seq == STORY, "batches are whole: {}", seqs.len());
+        assert!(
+            seqs.len().is_multiple_of(7) || seqs.len() as Seq == STORY,
+            "batches are whole: {}",
+            seqs.len()
+        );
         let messages: Vec<Seq> = seqs.iter().copied().filter(|seq| seq % 3 != 0).collect();
         assert_eq!(newest(&store, "general", 1_000).await.0, messages, "and so is what follows from them");
         store.apply(vec![message("other", n + 1)]).await.unwrap();
