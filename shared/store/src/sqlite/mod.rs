@@ -17,10 +17,11 @@ use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, Seq, Use
 use protocol::requests::{HistoryAnswer, HistoryRequest, MembershipsVersion, SessionAnswer};
 use protocol::subjects::Shard;
 use runtime::shutdown::Shutdown;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
 /// Reader threads. Chosen: pages come from the cache; one long scan must not stop all others.
@@ -31,6 +32,9 @@ const QUEUE: usize = 1_024;
 
 /// How long a writer waits for one of another process.
 const BUSY: Duration = Duration::from_secs(5);
+
+/// Between two tries to open what another process is opening. Chosen: a layout is made in some milliseconds.
+const BUSY_RETRY: Duration = Duration::from_millis(10);
 
 /// Each step of the layout, in order; `user_version` counts those that were taken.
 const MIGRATIONS: &[&str] = &[
@@ -80,14 +84,7 @@ impl Sqlite {
     /// # Errors
     /// [`OpenError`] when the file cannot be used.
     pub fn open(file: &Path, shutdown: &Shutdown) -> Result<Self, OpenError> {
-        let mut writer = Connection::open(file)?;
-        writer.busy_timeout(BUSY)?;
-        // A page that many batches change is written back once for all of them: checkpoints are rare, at 32 MiB.
-        writer.execute_batch(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536;
-             PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=8000;",
-        )?;
-        migrate(&mut writer)?;
+        let writer = open_writer(file)?;
         let (end, ended) = tokio::sync::mpsc::channel(1);
         let (writes, orders) = crossbeam_channel::bounded::<Job>(QUEUE);
         let start = |name: &str, connection, jobs, end| {
@@ -260,6 +257,34 @@ fn serve(mut connection: Connection, jobs: &Receiver<Job>, end: tokio::sync::mps
     }
     drop(connection);
     drop(end);
+}
+
+/// Opens the file for writing and brings its layout up to date. Processes that start at once do so one after the other.
+fn open_writer(file: &Path) -> Result<Connection, OpenError> {
+    let began = Instant::now();
+    loop {
+        match try_open_writer(file) {
+            // Whoever turns a new file's journal into a WAL waits for nobody, whatever its timeout.
+            Err(OpenError::Sqlite(error))
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && began.elapsed() < BUSY =>
+            {
+                thread::sleep(BUSY_RETRY);
+            }
+            done => return done,
+        }
+    }
+}
+
+fn try_open_writer(file: &Path) -> Result<Connection, OpenError> {
+    let mut writer = Connection::open(file)?;
+    writer.busy_timeout(BUSY)?;
+    // A page that many batches change is written back once for all of them: checkpoints are rare, at 32 MiB.
+    writer.execute_batch(
+        "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536;
+         PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=8000;",
+    )?;
+    migrate(&mut writer)?;
+    Ok(writer)
 }
 
 fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
