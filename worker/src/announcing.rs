@@ -86,7 +86,7 @@ struct Announcing {
     store: Store,
     /// What was touched and is not told at all yet.
     due: Touched,
-    /// What was told, and when for the first time.
+    /// What was told, and when for the first time that the broker took it.
     told: HashMap<UserId, (MembershipsVersion, Instant)>,
 }
 
@@ -110,7 +110,7 @@ impl Announcing {
                     self.told.insert(user.clone(), (*version, now));
                 }
             }
-            self.announce(versions).await;
+            self.announce(&versions).await;
         }
         Ok(())
     }
@@ -119,13 +119,19 @@ impl Announcing {
         self.told.retain(|_, (_, since)| since.elapsed() < TOLD);
         let told: Vec<_> = self.told.iter().map(|(user, (version, _))| (user.clone(), *version)).collect();
         for some in told.chunks(CONTROL_USERS_MAX) {
-            self.announce(some.to_vec()).await;
+            self.announce(some).await;
         }
     }
 
-    async fn announce(&self, versions: Vec<(UserId, MembershipsVersion)>) {
-        if let Err(error) = self.broker.announce(Control::Memberships(versions)).await {
-            tracing::debug!(%error, "nobody is told any more");
+    /// Tells some. What went nowhere counts as not told yet.
+    async fn announce(&mut self, versions: &[(UserId, MembershipsVersion)]) {
+        let Err(error) = self.broker.announce(Control::Memberships(versions.to_vec())).await else { return };
+        tracing::debug!(%error, "memberships cannot be announced now");
+        let now = Instant::now();
+        for (user, _) in versions {
+            if let Some((_, since)) = self.told.get_mut(user) {
+                *since = now;
+            }
         }
     }
 }

@@ -18,6 +18,9 @@ const PERIOD: Duration = Duration::from_secs(60);
 /// losses is one.
 const SPREAD: Duration = Duration::from_millis(500);
 
+/// After a check, whatever is lost. Chosen: who loses all the time is overloaded, and the directory shall not be, too.
+const REST: Duration = Duration::from_secs(10);
+
 /// Below how much the first try after a failure waits, and how far that bound doubles.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
@@ -41,6 +44,7 @@ impl Reactor {
                 }
                 backoff.reset();
             }
+            tokio::time::sleep(REST).await;
         }
     }
 

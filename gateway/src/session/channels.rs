@@ -35,7 +35,7 @@ impl Channels {
         let before = std::mem::replace(self, Self::new(memberships.to_vec()));
         let known = self.iter().filter(|channel| before.contains(channel.id())).count();
         let mut places = limits::CHANNELS_PER_SOCKET_MAX.saturating_sub(known);
-        let mut added = Vec::new();
+        let (mut added, mut left_out) = (Vec::new(), 0);
         let mut kept = std::mem::take(&mut self.0).into_vec();
         kept.retain_mut(|channel| {
             if let Some(known) = before.get(channel.id()) {
@@ -47,11 +47,13 @@ impl Channels {
             if room {
                 places -= 1;
                 added.push(channel.id().clone());
-            } else {
-                tracing::warn!("a user has more channels than one socket may hear");
             }
+            left_out += usize::from(!room);
             room
         });
+        if left_out > 0 {
+            tracing::warn!(left_out, "a user has more channels than one socket may hear");
+        }
         self.0 = kept.into();
         let gone = before.0.into_iter().filter(|channel| !self.contains(channel.id())).collect();
         (added, gone)

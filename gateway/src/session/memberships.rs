@@ -1,7 +1,7 @@
 //! How a session follows its user's memberships: what the client joins, what others add and take.
 //!
 //! Architecture Invariant: of a channel that was taken, nothing follows its `channel_left` but the answer to a frame
-//! that was on its way to the log.
+//! that was on its way to the log, and somebody's typing that waited for a socket that took nothing.
 
 use super::channels::Channel;
 use super::commands::MAY_NOT_JOIN;

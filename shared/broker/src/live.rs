@@ -57,6 +57,9 @@ pub enum PublishError {
     /// The broker stops.
     #[error("broker stops")]
     Closed,
+    /// There is no connection now; what would wait for one would come late.
+    #[error("broker cannot be reached")]
+    Unreachable,
 }
 
 /// Chooses the slots of a subscription; cheap to clone.

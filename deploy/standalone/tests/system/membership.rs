@@ -237,9 +237,10 @@ async fn members_come_and_go(system: System) {
             assert!(!before.iter().any(|frame| is_of(frame, "bay-4")), "after channel_left: {before:?}");
         }
     }
-    // The machine may be busy with something else, but not each time.
-    for times in [added, removed] {
-        assert!(times.iter().min() < Some(&EFFECT), "{times:?}");
+    // The machine may be busy with something else, but not most of the time.
+    for mut times in [added, removed] {
+        times.sort();
+        assert!(times[ROUNDS / 2] < EFFECT, "{times:?}");
     }
     drop((driver, dispatcher));
     system.stop().await;

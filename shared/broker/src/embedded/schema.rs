@@ -81,16 +81,19 @@ pub(super) fn open_writer(file: &Path) -> Result<Connection, OpenError> {
     // Measured choices of the performance page. FULL: a commit is acknowledged after its fsync.
     connection.execute_batch(
         "PRAGMA page_size=4096; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-65536;
-         PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=1000;",
+         PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=1000;",
     )?;
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match found {
         0 => create(&connection)?,
-        1 => migrate(&connection, &[PURGED, UNINDEXED, places::LAYOUT])?,
-        2 => migrate(&connection, &[UNINDEXED, places::LAYOUT])?,
+        // The index goes last: in its order the places are written without being sorted.
+        1 => migrate(&connection, &[PURGED, places::LAYOUT, UNINDEXED])?,
+        2 => migrate(&connection, &[places::LAYOUT, UNINDEXED])?,
         SCHEMA => {}
         found => return Err(OpenError::Newer { found, known: SCHEMA }),
     }
+    // Only now: what an older file needs to be sorted may be larger than memory.
+    connection.execute_batch("PRAGMA temp_store=MEMORY")?;
     Ok(connection)
 }
 

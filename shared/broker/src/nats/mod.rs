@@ -258,9 +258,8 @@ impl Nats {
         if self.has_stopped() {
             return Err(PublishError::Closed);
         }
-        // Whoever announces says it again; what waited for a connection would come late.
         if !*self.0.link.signals.up.borrow() {
-            return Ok(());
+            return Err(PublishError::Unreachable);
         }
         let Ok(payload) = serde_json::to_vec(control).map(Bytes::from) else { return Ok(()) };
         self.0.link.client.publish(nats::CONTROL, payload).await.map_err(|_| PublishError::Closed)

@@ -184,10 +184,12 @@ pub(crate) async fn an_announcement_passes_a_busy_log(world: &impl World) {
     let broker = world.open().await;
     let general = channel("general");
     let (_control, mut subscriber) = listen(&broker, &general).await;
-    broker.announce(announced("driver-1", 1)).await.unwrap();
     for n in 0..100 {
         append(&broker, &general, &n.to_string()).await;
     }
+    broker.announce(announced("driver-1", 1)).await.unwrap();
+    // It has arrived, and so has everything that it passes.
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let mut before = 0;
     loop {
         match next(&mut subscriber).await {

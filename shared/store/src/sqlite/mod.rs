@@ -33,6 +33,10 @@ const QUEUE: usize = 1_024;
 /// How long a writer waits for one of another process.
 const BUSY: Duration = Duration::from_secs(5);
 
+/// How long a start may wait for another process that brings the layout up to date. Chosen: an index of some hundred
+/// million messages.
+const MIGRATION: Duration = Duration::from_secs(600);
+
 /// Between two tries to open what another process is opening. Chosen: a layout is made in some milliseconds.
 const BUSY_RETRY: Duration = Duration::from_millis(10);
 
@@ -94,7 +98,8 @@ impl Sqlite {
             };
             shutdown.spawn_thread(name, work).map_err(OpenError::Thread)
         };
-        // Nobody waits for what is written: reads are completed from the log. The queue is empty, so this has room.
+        // Reads are completed from the log, so nearly nobody waits for what is written; who does are people who were
+        // never here before, and changes of membership. The queue is empty, so this has room.
         let _first = writes.try_send(Box::new(|_: &mut Connection| runtime::priority::give_way()));
         start("store-writer", writer, orders, end.clone())?;
         let (reads, questions) = crossbeam_channel::bounded(QUEUE);
@@ -266,7 +271,8 @@ fn open_writer(file: &Path) -> Result<Connection, OpenError> {
         match try_open_writer(file) {
             // Whoever turns a new file's journal into a WAL waits for nobody, whatever its timeout.
             Err(OpenError::Sqlite(error))
-                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) && began.elapsed() < BUSY =>
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && began.elapsed() < MIGRATION =>
             {
                 thread::sleep(BUSY_RETRY);
             }
@@ -281,9 +287,11 @@ fn try_open_writer(file: &Path) -> Result<Connection, OpenError> {
     // A page that many batches change is written back once for all of them: checkpoints are rare, at 32 MiB.
     writer.execute_batch(
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536;
-         PRAGMA temp_store=MEMORY; PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=8000;",
+         PRAGMA journal_size_limit=67108864; PRAGMA wal_autocheckpoint=8000;",
     )?;
     migrate(&mut writer)?;
+    // Only now: what a new index sorts may be larger than memory.
+    writer.execute_batch("PRAGMA temp_store=MEMORY")?;
     Ok(writer)
 }
 
