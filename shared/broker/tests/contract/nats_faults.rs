@@ -2,7 +2,8 @@
 
 use crate::nats::Nats;
 use crate::world::{DEADLINE, World, append, channel, entry, in_time, seqs, text, texts, whole};
-use broker::{Appended, Broker, Group, LiveEvent, NatsOpenError, NatsOptions};
+use broker::{Appended, Broker, Group, LiveEvent, NatsOpenError, NatsOptions, PublishError};
+use protocol::control::Control;
 use protocol::subjects::{Slot, dedup_key, nats as names};
 use runtime::admin::Readiness;
 use runtime::config::Secret;
@@ -262,7 +263,7 @@ async fn a_server_with_tls_and_a_password_serves_who_has_both() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn readiness_is_withdrawn_while_there_is_no_connection() {
+async fn without_a_connection_there_is_no_readiness_and_nothing_is_announced() {
     let world = Nats::new();
     let nats = broker::Nats::connect(NatsOptions::new(world.url()), &Shutdown::new()).await.unwrap();
     let readiness = Readiness::default();
@@ -275,9 +276,14 @@ async fn readiness_is_withdrawn_while_there_is_no_connection() {
         };
         in_time(if wanted { "readiness" } else { "its end" }, wait).await;
     };
+    let broker = Broker::Nats(nats.clone());
+    let announce = || broker.announce(Control::Memberships(Vec::new()));
     becomes(true).await;
+    assert_eq!(announce().await, Ok(()));
     world.kill();
     becomes(false).await;
+    assert_eq!(announce().await, Err(PublishError::Unreachable), "it would come late");
     world.start();
     becomes(true).await;
+    assert_eq!(announce().await, Ok(()));
 }
