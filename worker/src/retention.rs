@@ -5,7 +5,7 @@ use broker::{Broker, Purge, PurgeError};
 use protocol::ids::Position;
 use protocol::subjects::{SHARDS, Shard};
 use protocol::time::Timestamp;
-use runtime::backoff::random;
+use runtime::backoff::{below, random};
 use runtime::clock::now_unix_ms;
 use runtime::shutdown::{Shutdown, Stage};
 use std::time::Duration;
@@ -41,7 +41,7 @@ impl Retention {
     /// Runs until the workers' stage of the shutdown.
     pub(crate) async fn run(self, shutdown: Shutdown) {
         let pace = PACE.min(self.kept / LOOKS);
-        let mut pause = below(FIRST.min(pace));
+        let mut pause = below(FIRST.min(pace), random());
         loop {
             let look = async {
                 tokio::time::sleep(pause).await;
@@ -59,7 +59,7 @@ impl Retention {
                     tracing::warn!(error = error.to_string(), "old entries of the log stay for now")
                 }
             }
-            pause = pace / 2 + below(pace);
+            pause = pace / 2 + below(pace, random());
         }
     }
 
@@ -75,10 +75,4 @@ impl Retention {
         let before = Timestamp::from_unix_ms(now_unix_ms().saturating_sub(kept_ms));
         Ok(self.broker.purge(Purge { group: PERSISTENCE, upto, before }).await?)
     }
-}
-
-/// A random time below a bound.
-fn below(bound: Duration) -> Duration {
-    let bound_ms = u64::try_from(bound.as_millis()).unwrap_or(u64::MAX).max(1);
-    Duration::from_millis(random() % bound_ms)
 }

@@ -2,11 +2,12 @@
 //! of memberships are the newest.
 
 use super::Reactor;
+use super::renewals::{RETRY, SPREAD};
 use protocol::control::CONTROL_USERS_MAX;
 use protocol::ids::UserId;
 use protocol::requests::{VersionsAnswer, VersionsRequest};
 use protocol::subjects::RequestSubject;
-use runtime::backoff::{Backoff, random};
+use runtime::backoff::{Backoff, below, random};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,26 +15,20 @@ use std::time::Duration;
 /// killed, so nearly nothing is left to be found; ten thousand users cost a reader of the store a millisecond a second.
 const PERIOD: Duration = Duration::from_secs(60);
 
-/// Below how much a check waits that something lost calls for: every gateway lost it at the same moment, and a burst of
-/// losses is one.
-const SPREAD: Duration = Duration::from_millis(500);
-
 /// After a check, whatever is lost. Chosen: who loses all the time is overloaded, and the directory shall not be, too.
 const REST: Duration = Duration::from_secs(10);
-
-/// Below how much the first try after a failure waits, and how far that bound doubles.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
 impl Reactor {
     /// Checks for as long as the reactor runs.
     pub(crate) async fn check_memberships(self: Rc<Self>) {
         let mut backoff = Backoff::new(RETRY.0, RETRY.1);
         loop {
-            let period = PERIOD / 2 + Backoff::new(PERIOD, PERIOD).next(random());
+            let period = PERIOD / 2 + below(PERIOD, random());
             // Cancel safe: a permit that was not taken stays.
             tokio::select! {
                 () = self.in_doubt.notified() => {
-                    tokio::time::sleep(Backoff::new(SPREAD, SPREAD).next(random())).await;
+                    // A burst of losses is one.
+                    tokio::time::sleep(below(SPREAD, random())).await;
                 }
                 () = tokio::time::sleep(period) => {}
             }

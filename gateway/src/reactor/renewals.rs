@@ -9,7 +9,7 @@ use protocol::control::Control;
 use protocol::ids::UserId;
 use protocol::requests::{MembershipsVersion, SessionAnswer, SessionRequest};
 use protocol::subjects::RequestSubject;
-use runtime::backoff::{Backoff, random};
+use runtime::backoff::{Backoff, below, random};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,13 +18,13 @@ use std::time::Duration;
 /// connects asks it, too.
 pub(super) const AT_ONCE: usize = 8;
 
-/// Below how much a question waits when many are due: every gateway was told at the same moment. Chosen: a fourth of
-/// what a change may take.
-const SPREAD: Duration = Duration::from_millis(500);
+/// Below how much questions wait that every gateway has at the same moment: many changes were told to all, or all lost
+/// something. Chosen: a fourth of what a change may take.
+pub(super) const SPREAD: Duration = Duration::from_millis(500);
 
 /// Below how much the first try after a failure waits, and how far that bound doubles. Chosen: a directory that is
 /// down is not asked by everybody, and a removed member does not go on for long once it is up.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
+pub(super) const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(5));
 
 impl Reactor {
     pub(super) fn controlled(self: &Rc<Self>, control: &Control) {
@@ -41,7 +41,7 @@ impl Reactor {
         let behind: Vec<UserId> = versions.iter().filter_map(behind).collect();
         let many = behind.len() > AT_ONCE;
         for user in behind {
-            let spread = if many { Backoff::new(SPREAD, SPREAD).next(random()) } else { Duration::ZERO };
+            let spread = if many { below(SPREAD, random()) } else { Duration::ZERO };
             self.renew(user, spread);
         }
     }

@@ -22,14 +22,19 @@ impl Backoff {
     pub fn next(&mut self, random: u64) -> Duration {
         let bound = self.base.saturating_mul(1_u32 << self.tries.min(20)).min(self.cap);
         self.tries = self.tries.saturating_add(1);
-        let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX).max(1);
-        Duration::from_nanos(random % nanos)
+        below(bound, random)
     }
 
     /// Starts over, after the thing has worked.
     pub fn reset(&mut self) {
         self.tries = 0;
     }
+}
+
+/// Returns the delay that `random` chooses below a bound.
+pub fn below(bound: Duration, random: u64) -> Duration {
+    let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX).max(1);
+    Duration::from_nanos(random % nanos)
 }
 
 /// Returns randomness for a delay; should the system have none, the delay is the same for all.

@@ -4,7 +4,7 @@ use super::OpenError;
 use super::link::Signals;
 use super::options::NatsOptions;
 use async_nats::{Client, ConnectOptions, ServerAddr};
-use runtime::backoff::random;
+use runtime::backoff::{below, random};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,7 +79,7 @@ fn delay(attempts: usize) -> Duration {
         return Duration::ZERO;
     }
     let bound = 50_u64.saturating_mul(1 << attempts.min(10)).min(RECONNECT_MAX_MS);
-    Duration::from_millis(random() % bound)
+    below(Duration::from_millis(bound), random())
 }
 
 fn is_new_enough(version: &str) -> bool {

@@ -1,20 +1,10 @@
 //! Groups that share the log.
 
-use crate::world::{DEADLINE, Wishes, World, append, channel, in_time, text};
-use broker::{Broker, Consumer, Delivery, Group};
+use crate::world::{DEADLINE, PERSISTENCE, SEARCH, Wishes, World, append, channel, in_time, text};
+use broker::{Broker, Consumer, Delivery};
 use protocol::subjects::Slot;
 use std::collections::BTreeSet;
 use std::time::Duration;
-
-const PERSISTENCE: Group = named("persistence");
-const SEARCH: Group = named("search");
-
-const fn named(name: &'static str) -> Group {
-    match Group::new(name) {
-        Some(group) => group,
-        None => panic!("a group's name is lower case"),
-    }
-}
 
 /// Long enough for entries that are there, short enough to find that there are none.
 const WAIT: Duration = Duration::from_millis(100);

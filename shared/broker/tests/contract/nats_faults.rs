@@ -1,8 +1,8 @@
 //! What only a broker across a network has to stand: servers that die, are too old, or hold something else.
 
 use crate::nats::Nats;
-use crate::world::{DEADLINE, World, append, channel, entry, in_time, seqs, text, texts, whole};
-use broker::{Appended, Broker, Group, LiveEvent, NatsOpenError, NatsOptions, PublishError};
+use crate::world::{DEADLINE, PERSISTENCE, World, append, channel, entry, in_time, seqs, text, texts, whole};
+use broker::{Appended, Broker, LiveEvent, NatsOpenError, NatsOptions, PublishError};
 use protocol::control::Control;
 use protocol::subjects::{Slot, dedup_key, nats as names};
 use runtime::admin::Readiness;
@@ -14,11 +14,6 @@ use std::process::Command;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
-
-const GROUP: Group = match Group::new("persistence") {
-    Some(group) => group,
-    None => panic!("a group's name is lower case"),
-};
 
 /// Writes `each` entries one after the other, each as often as it takes; returns where they are.
 async fn write(broker: Broker, writer: usize, each: usize) -> Vec<(u64, String)> {
@@ -105,7 +100,7 @@ async fn a_stream_that_was_made_anew_is_another_life() {
     let shard = Slot::of(&general).shard;
     let before = append(&broker, &general, "before").await;
     let (_control, mut subscriber) = broker.subscriber().await.unwrap();
-    let mut consumer = broker.consume(GROUP).await.unwrap();
+    let mut consumer = broker.consume(PERSISTENCE).await.unwrap();
     let consumed = in_time("an entry", consumer.fetch(10, DEADLINE)).await.unwrap();
     assert_eq!((consumed.len(), &consumed[0].epoch), (1, &before.epoch));
     let client = async_nats::connect(world.url()).await.unwrap();
@@ -138,20 +133,20 @@ async fn what_a_group_has_settled_ends_before_the_first_entry_that_is_out() {
     for n in 0..4 {
         places.push(append(&broker, &general, &n.to_string()).await.seq);
     }
-    let mut consumer = broker.consume(GROUP).await.unwrap();
+    let mut consumer = broker.consume(PERSISTENCE).await.unwrap();
     let taken = in_time("entries", consumer.fetch(10, DEADLINE)).await.unwrap();
     let ids: Vec<_> = taken.iter().map(|delivery| delivery.id).collect();
     // The second one is still with its member.
     consumer.ack(&[ids[0], ids[2], ids[3]]).await;
     let settled = async {
-        while broker.settled(GROUP, shard).await.unwrap() != Some(places[0]) {
+        while broker.settled(PERSISTENCE, shard).await.unwrap() != Some(places[0]) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     in_time("what is settled", settled).await;
     consumer.ack(&ids[1..2]).await;
     let settled = async {
-        while broker.settled(GROUP, shard).await.unwrap() != Some(places[3]) {
+        while broker.settled(PERSISTENCE, shard).await.unwrap() != Some(places[3]) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

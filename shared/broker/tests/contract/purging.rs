@@ -1,23 +1,14 @@
 //! Forgetting the old end of the log.
 
 use crate::world::{
-    DEADLINE, Wishes, World, append, channel, entry, in_time, neighbours, seqs, texts, whole,
+    DEADLINE, PERSISTENCE, SEARCH, Wishes, World, append, channel, entry, in_time, named, neighbours, seqs,
+    texts, whole,
 };
-use broker::{Append, Appended, Broker, Consumer, Group, LiveEvent, Purge, ReadLimit};
+use broker::{Append, Appended, Broker, Consumer, LiveEvent, Purge, ReadLimit};
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::{SHARDS, Shard, Slot, dedup_key};
 use protocol::time::Timestamp;
 use std::time::{Duration, Instant};
-
-const PERSISTENCE: Group = named("persistence");
-const SEARCH: Group = named("search");
-
-const fn named(name: &'static str) -> Group {
-    match Group::new(name) {
-        Some(group) => group,
-        None => panic!("a group's name is lower case"),
-    }
-}
 
 /// Keys are forgotten soon, or nothing is old enough to be purged.
 const WINDOW: Duration = Duration::from_millis(200);

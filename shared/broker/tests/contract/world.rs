@@ -1,11 +1,22 @@
 //! Where a broker of one kind lives, and small words for what all behaviours say.
 
-use broker::{Append, Appended, Broker, LogPage, Options, ReadLimit};
+use broker::{Append, Appended, Broker, Group, LogPage, Options, ReadLimit};
 use bytes::Bytes;
 use protocol::ids::{ChannelId, Position, Seq};
 use protocol::subjects::Slot;
 use std::future::Future;
 use std::time::Duration;
+
+/// Groups that a contract needs.
+pub(crate) const PERSISTENCE: Group = named("persistence");
+pub(crate) const SEARCH: Group = named("search");
+
+pub(crate) const fn named(name: &'static str) -> Group {
+    match Group::new(name) {
+        Some(group) => group,
+        None => panic!("a group's name is lower case"),
+    }
+}
 
 /// How long anything may take before the test fails.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
