@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A fleet on one machine: nats-server, gateways, workers, and a load balancer before the gateways.
 
-    deploy/tools/fleet.py --data DIR [--gateways 2] [--workers 2] [--balancer PORT] [--bin target/release]
+    deploy/tools/fleet.py --data DIR [--nats 3] [--gateways 2] [--workers 2] [--balancer PORT] [--bin target/release]
 
 Everything is configured by the environment of this program (DEBUG, SECRET_KEY, ...); what belongs to the fleet -
 NATS_URL, LISTEN, ADMIN_LISTEN, DATA_DIR, the path of the store - is set for each process. DIR/fleet.json says who
@@ -11,7 +11,8 @@ runs where, and is written anew whenever that changes:
      "monitor": "127.0.0.1:8222", "admin": {"gateway-1": "127.0.0.1:9091", ...},
      "pids": {"nats": 1, "gateway-1": 2, ...}, "ready": true}
 
-`monitor` is where the nats-server tells what it has, by HTTP. A process that dies is started again where it was, as an
+`monitor` is where the nats-server tells what it has, by HTTP. Three servers are a cluster with three copies of each
+stream: then `nats` names all of them and the pids are those of nats-1, nats-2 and nats-3. A process that dies is started again where it was, as an
 orchestrator would do, unless there is a file DIR/hold; SIGTERM and ^C stop everything: gateways first, then workers,
 then the rest. Exit codes: 0 stopped as asked, 1 something did not start or stop.
 """
@@ -65,6 +66,15 @@ def listens(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
+def has_leader(monitor):
+    """Whether the server knows who leads the cluster."""
+    try:
+        with urllib.request.urlopen(f"http://{monitor}/jsz", timeout=2) as answer:
+            return bool(json.load(answer).get("meta_cluster", {}).get("leader"))
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
 class Member:
     """One process: how to start it, and the one that runs now."""
 
@@ -106,8 +116,12 @@ class Fleet:
         self.bin = options.bin.resolve()
         self.members, self.gateways, self.admin = [], [], {}
         self.stopping = False
-        self.nats_port, self.monitor = options.nats_port or free_port(), f"127.0.0.1:{free_port()}"
-        self.add_nats()
+        ports = [options.nats_port or free_port()] + [free_port() for _ in range(options.nats - 1)]
+        self.nats, self.copies = ",".join(f"nats://127.0.0.1:{port}" for port in ports), options.nats
+        self.monitor = f"127.0.0.1:{free_port()}"
+        routes = [free_port() for _ in ports] if options.nats > 1 else []
+        for number, port in enumerate(ports, 1):
+            self.add_nats(number, port, routes)
         # The last workers store what the gateways' last clients wrote, so they start first and stop later.
         for number in range(1, options.workers + 1):
             self.add("worker", number, {"SAFESHIPPER__STORE__FILE": str(self.data / "store.db")})
@@ -119,18 +133,30 @@ class Fleet:
         if options.balancer is not None:
             self.add_balancer(options.balancer or free_port())
 
-    def add_nats(self):
-        folder = self.data / "nats"
+    def add_nats(self, number, port, routes):
+        name = f"nats-{number}" if routes else "nats"
+        folder = self.data / name
         folder.mkdir(parents=True, exist_ok=True)
+        monitor = self.monitor if number == 1 else f"127.0.0.1:{free_port()}"
+        others = ", ".join(f'"nats://127.0.0.1:{route}"' for route in routes)
+        cluster = (
+            f"server_name: {name}\n"
+            f"cluster {{ name: fleet, listen: 127.0.0.1:{routes[number - 1]}, routes: [{others}] }}\n"
+            if routes
+            else ""
+        )
         (folder / "nats.conf").write_text(
-            f"listen: 127.0.0.1:{self.nats_port}\n"
-            f"http: {self.monitor}\n"
+            f"listen: 127.0.0.1:{port}\n"
+            f"http: {monitor}\n"
             f'jetstream {{ store_dir: "{folder / "data"}", sync_interval: always }}\n'
-            "no_fast_producer_stall: true\n"
+            "no_fast_producer_stall: true\n" + cluster
         )
         server = ROOT / ".tools" / "bin" / "nats-server"
         command = [str(server), "-c", str(folder / "nats.conf")]
-        self.members.append(Member("nats", command, dict(os.environ), folder, lambda: listens(self.nats_port)))
+        # A cluster takes streams when it has a leader, which needs two of three.
+        last = routes and number == len(routes)
+        ready = (lambda: has_leader(monitor)) if last else (lambda: listens(port))
+        self.members.append(Member(name, command, dict(os.environ), folder, ready))
 
     def add(self, kind, number, settings):
         name = f"{kind}-{number}"
@@ -140,7 +166,8 @@ class Fleet:
         environment = {
             **os.environ,
             "BROKER": "nats",
-            "NATS_URL": f"nats://127.0.0.1:{self.nats_port}",
+            "NATS_URL": self.nats,
+            "SAFESHIPPER__NATS__REPLICAS": str(self.copies),
             "ADMIN_LISTEN": admin,
             "DATA_DIR": str(folder),
             **settings,
@@ -171,7 +198,7 @@ class Fleet:
         state = {
             "listen": self.listen,
             "gateways": self.gateways,
-            "nats": f"nats://127.0.0.1:{self.nats_port}",
+            "nats": self.nats,
             "monitor": self.monitor,
             "admin": self.admin,
             "pids": {m.name: m.process.pid for m in self.members if m.process},
@@ -233,7 +260,8 @@ def parse():
     parser.add_argument("--gateways", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--balancer", type=int, metavar="PORT", help="haproxy on this port; 0 takes a free one")
-    parser.add_argument("--nats-port", type=int, help="default: a free one")
+    parser.add_argument("--nats", type=int, choices=(1, 3), default=1, help="nats-servers; three are a cluster")
+    parser.add_argument("--nats-port", type=int, help="of the first one; default: a free one")
     parser.add_argument("--bin", type=Path, default=ROOT / "target" / "release", help="folder of the binaries")
     return parser.parse_args()
 

@@ -3,11 +3,12 @@
 use crate::config::{Config, Role};
 use crate::handler::Handler;
 use crate::persistence::PERSISTENCE;
+use crate::refill::{self, RefillError};
 use crate::retention::Retention;
 use crate::{announcing, commands, consumer, directory, events, history, persistence, serving};
 use broker::{Broker, ConsumeError, ReadLimit, ServeError};
 use protocol::ids::ChannelId;
-use protocol::subjects::{RequestSubject, SHARDS, Shard};
+use protocol::subjects::{RequestSubject, SHARDS, Shard, Slot};
 use runtime::shutdown::{Shutdown, Stage};
 use std::future::Future;
 use std::time::Duration;
@@ -20,12 +21,16 @@ pub enum StartError {
     /// The log cannot be consumed.
     #[error("log cannot be consumed")]
     Consume(#[from] ConsumeError),
+    /// Nobody knows whether the store has what it should have.
+    #[error("store cannot be compared with the log")]
+    Refill(#[from] RefillError),
     /// A subject cannot be served.
     #[error("requests cannot be served")]
     Serve(#[from] ServeError),
 }
 
-/// Starts a worker; when this returns, its roles serve.
+/// Starts a worker; when this returns, its roles serve. One that persists first sees to it that the store has
+/// everything that the log says it has.
 ///
 /// # Errors
 /// [`StartError`] when the broker refuses.
@@ -35,9 +40,17 @@ pub async fn start(
     store: &Store,
     shutdown: &Shutdown,
 ) -> Result<(), StartError> {
+    if config.roles.contains(&Role::Persistence) {
+        let refill = refill::begin(broker, store).await?;
+        start_persistence(config, broker, store, shutdown).await?;
+        if let Some(refill) = refill {
+            refill.done(store).await.map_err(RefillError::Store)?;
+        }
+    }
     for role in &config.roles {
         match role {
-            Role::Persistence => start_persistence(config, broker, store, shutdown).await?,
+            // It came first.
+            Role::Persistence => {}
             Role::Directory => {
                 let server = broker.serve(RequestSubject::DirectorySession).await?;
                 let handler = directory::Directory::new(store.clone());
@@ -128,9 +141,13 @@ pub async fn caught_up(
     let letter = LetterId { role, channel: channel.clone(), position: head.clone() };
     let stored = async {
         loop {
-            if store.head(channel).await?.is_some_and(|at| at.epoch == head.epoch && at.seq >= head.seq)
-                || store.dead_letter(&letter).await?.is_some()
-            {
+            let has_come = match broker.settled(PERSISTENCE, Slot::of(channel).shard).await? {
+                Some(settled) => broker.epoch(Slot::of(channel).shard) != head.epoch || settled >= head.seq,
+                None => {
+                    store.head(channel).await?.is_some_and(|at| at.epoch == head.epoch && at.seq >= head.seq)
+                }
+            };
+            if has_come || store.dead_letter(&letter).await?.is_some() {
                 return Ok(());
             }
             tokio::time::sleep(LOOK).await;

@@ -3,7 +3,6 @@
 //! Exit codes: 0 stopped as asked, 1 something broke, 64 the configuration is wrong.
 
 mod banner;
-mod refill;
 
 use anyhow::Context;
 use broker::{Broker, Embedded, Options};
@@ -95,7 +94,7 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let shutdown = &process.shutdown;
     let (broker, store) = open(&settings.data_dir, &store, shutdown)?;
     let start = async {
-        start_workers(&worker, &broker, &store, shutdown).await?;
+        worker::start(&worker, &broker, &store, shutdown).await?;
         let mut users = Vec::new();
         if settings.debug {
             seed::development(&broker, &store).await?;
@@ -129,7 +128,7 @@ async fn make(config: Config, plan: &seed::Plan) -> anyhow::Result<ExitCode> {
     telemetry::init(&settings.log, Format::Plain)?;
     let shutdown = Shutdown::new();
     let (broker, store) = open(&settings.data_dir, &store, &shutdown)?;
-    start_workers(&worker, &broker, &store, &shutdown).await?;
+    worker::start(&worker, &broker, &store, &shutdown).await?;
     let events = seed::load(&broker, &store, plan).await?;
     println!("{events} events made in {}", settings.data_dir.display());
     shutdown.trigger();
@@ -162,23 +161,4 @@ fn open_store(store: &store::Config, shutdown: &Shutdown) -> anyhow::Result<Stor
     let opened = Sqlite::open(&store.file, shutdown)
         .with_context(|| format!("cannot open the store {}", store.file.display()))?;
     Ok(Store::Sqlite(opened))
-}
-
-/// Starts the workers; when this returns, the store has everything that it was ever told to keep.
-async fn start_workers(
-    config: &worker::Config,
-    broker: &Broker,
-    store: &Store,
-    shutdown: &Shutdown,
-) -> anyhow::Result<()> {
-    let log = match broker {
-        Broker::Embedded(log) if config.roles.contains(&worker::Role::Persistence) => log,
-        _ => return Ok(worker::start(config, broker, store, shutdown).await?),
-    };
-    let refill = refill::begin(log, store).await?;
-    worker::start(config, broker, store, shutdown).await?;
-    if let Some(refill) = refill {
-        refill.done(log).await;
-    }
-    Ok(())
 }

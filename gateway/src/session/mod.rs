@@ -257,7 +257,7 @@ impl Session {
             Input::Done(done) => self.on_done(done, &mut actions),
             Input::History(answer) => self.pages.on_history(answer, &mut actions),
             Input::Resumed { channel, live } => {
-                self.pages.on_resumed(&channel, live, moment.up_ms);
+                self.pages.on_resumed(&channel, live, moment.up_ms, &mut actions);
             }
             Input::Overflowed(channel) => self.on_overflowed(channel, moment, &mut actions),
             Input::Room => self.pages.on_room(&mut actions),

@@ -168,8 +168,19 @@ impl Pages {
         });
     }
 
-    /// A page came; unless it was the last one, the channel hangs on the client from now on.
-    pub(super) fn on_resumed(&mut self, channel: &ChannelId, live: bool, now: u64) {
+    /// A page came; unless it was the last one, the channel hangs on the client from now on. One that was resumed once
+    /// more meanwhile is not Live before that page has come, too.
+    pub(super) fn on_resumed(
+        &mut self,
+        channel: &ChannelId,
+        live: bool,
+        now: u64,
+        actions: &mut Vec<Action>,
+    ) {
+        let again = |page: &Page| matches!(page, Page::Resume { channel: named, .. } if named == channel);
+        if live && self.waiting.iter().any(again) {
+            actions.push(Action::Hold(channel.clone()));
+        }
         if !live && self.awaits(channel) {
             self.held.insert(channel.clone(), now);
         }

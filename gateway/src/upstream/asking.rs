@@ -8,7 +8,7 @@ use protocol::codes::ErrorCode;
 use protocol::ids::{ChannelId, Position, Seq};
 use protocol::limits::PAGE_BYTES_MAX;
 use protocol::requests::{self, Answer, EventsAnswer, EventsRequest};
-use protocol::subjects::RequestSubject;
+use protocol::subjects::{RequestSubject, SHARDS, Slot};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -24,17 +24,40 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Questions of one kind under way at once, the others wait. Chosen: more would only queue at the disk.
 const AT_ONCE: usize = 16;
 
+/// Heads of one shard that are read at once. Chosen: a thousand rooms that are heard for the first time take 16 round
+/// trips, and a shard without a leader keeps no other waiting.
+const HEADS_AT_ONCE: usize = 4;
+
 /// Repairs and pages do not wait for each other: a storm of resumes must not delay who is Live.
 pub(super) struct Asking {
     broker: Broker,
     repairs: Arc<Semaphore>,
     pages: Arc<Semaphore>,
+    /// By shard.
+    heads: Vec<Arc<Semaphore>>,
 }
 
 impl Asking {
     pub(super) fn new(broker: Broker) -> Self {
-        let places = || Arc::new(Semaphore::new(AT_ONCE));
-        Self { broker, repairs: places(), pages: places() }
+        let places = |count| Arc::new(Semaphore::new(count));
+        let heads = (0..SHARDS).map(|_| places(HEADS_AT_ONCE)).collect();
+        Self { broker, repairs: places(AT_ONCE), pages: places(AT_ONCE), heads }
+    }
+
+    /// Reads a channel's head.
+    pub(super) fn head(
+        &self,
+        channel: ChannelId,
+        generation: u64,
+    ) -> impl Future<Output = Job> + Send + 'static {
+        let shard = usize::from(Slot::of(&channel).shard.0);
+        let (broker, places) = (self.broker.clone(), self.heads[shard].clone());
+        async move {
+            let _place = places.acquire().await;
+            let head = in_time(broker.head(&channel)).await;
+            let head = head.inspect_err(|error| tracing::warn!(%error, %channel, "no head"));
+            Job::Head { channel, generation, head: head.ok() }
+        }
     }
 
     /// Reads the log after a position, to repair a channel.
@@ -101,6 +124,6 @@ async fn newer(broker: &Broker, channel: &ChannelId, after: Seq) -> Result<Optio
     in_time(broker.read(channel, after, READ)).await.map(Some)
 }
 
-pub(super) async fn in_time<T>(question: impl Future<Output = Result<T, ReadError>>) -> Result<T, ReadError> {
+async fn in_time<T>(question: impl Future<Output = Result<T, ReadError>>) -> Result<T, ReadError> {
     timeout(DEADLINE, question).await.unwrap_or_else(|late| Err(ReadError::Failed(late.to_string())))
 }

@@ -4,12 +4,12 @@ use super::asking::Asking;
 use super::budget::Budget;
 use super::envelopes::{decode, decoded};
 use super::event::Passing;
+use super::followed::{Followed, Reader};
 use super::pages::Draft;
 use super::pages::shared::{Shared, Turn};
 use super::reactors::Reactors;
 use super::slots::Slots;
-use super::tail::{Next, Tail};
-use super::typing::Typing;
+use super::tail::{Doubt, Next, Tail};
 use super::{Jobs, Page, PageAsked, ReactorId, Tell};
 use crate::hub::Ticket;
 use broker::{Broker, LogPage, ReadError, SubscriptionControl};
@@ -18,7 +18,7 @@ use protocol::envelope::Logged;
 use protocol::ephemeral::Ephemeral;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::Slot;
-use runtime::backoff::{self, Backoff};
+use runtime::backoff;
 use runtime::clock::uptime_ms;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -32,10 +32,6 @@ const RINGS_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// reconnect delay.
 const RING_QUIET_MS: u64 = 60_000;
 
-/// Below how much the first try to read a log again waits that could not be read, and how far that bound doubles.
-/// Chosen: the channels of a busy gateway do not flood a log that is in trouble, and a person still waits for it.
-const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-
 /// A broker's answer that upstream waited for.
 pub(super) enum Job {
     Read {
@@ -45,9 +41,15 @@ pub(super) enum Job {
     },
     /// Somebody looked for what a page needs.
     Looked(Draft),
-    /// The slots are subscribed as they were asked for up to here.
+    /// The slots are subscribed as they were asked for up to here; heads of channels, by generation, are to be read.
     Slots {
-        heads: Vec<(ChannelId, u64, Option<Position>)>,
+        unread: Vec<(ChannelId, u64)>,
+    },
+    /// A channel's head; none when it cannot be read now.
+    Head {
+        channel: ChannelId,
+        generation: u64,
+        head: Option<Position>,
     },
 }
 
@@ -68,38 +70,11 @@ pub(super) struct Subscription {
     pub(super) ticket: Ticket,
 }
 
-struct Followed {
-    /// Tells this following of a channel from an earlier one, for answers that come late.
-    generation: u64,
-    tail: Tail,
-    started: bool,
-    readers: Vec<Reader>,
-    /// Between tries to read a log that cannot be read.
-    retry: Backoff,
-    typing: Typing,
-}
-
-impl Followed {
-    fn new(generation: u64, tail: Tail, reader: Reader) -> Self {
-        let retry = Backoff::new(RETRY.0, RETRY.1);
-        Self { generation, tail, started: false, readers: vec![reader], retry, typing: Typing::default() }
-    }
-}
-
-struct Reader {
-    reactor: ReactorId,
-    ticket: Ticket,
-    /// Up to where the reactor was told; `None` until its subscription is answered.
-    sent: Option<Seq>,
-    /// News of this channel are on the reactor's list.
-    listed: bool,
-}
-
 impl Following {
     pub(super) fn new(broker: Broker, control: SubscriptionControl) -> Self {
         Self {
             asking: Asking::new(broker.clone()),
-            slots: Slots::new(broker.clone(), control),
+            slots: Slots::new(control),
             broker,
             channels: HashMap::new(),
             generations: 0,
@@ -146,38 +121,41 @@ impl Following {
         }
     }
 
-    /// The subscription stands and the heads were read behind it: from here on nothing is missed.
-    pub(super) fn on_slots(
+    /// The subscription stands: heads that are read now are behind it.
+    pub(super) fn on_slots(&mut self, unread: Vec<(ChannelId, u64)>, jobs: &Jobs) {
+        self.slots.worked();
+        for (channel, generation) in unread {
+            jobs.push(Box::pin(self.asking.head(channel, generation)));
+        }
+        self.slots.work(jobs);
+    }
+
+    /// A head was read behind the subscription: from here on nothing is missed.
+    pub(super) fn on_head(
         &mut self,
-        heads: Vec<(ChannelId, u64, Option<Position>)>,
+        (channel, generation): (&ChannelId, u64),
+        head: Option<Position>,
         reactors: &mut Reactors,
         jobs: &Jobs,
     ) {
-        self.slots.worked();
-        for (channel, generation, head) in heads {
-            let Some(followed) = self.channels.get_mut(&channel).filter(|f| f.generation == generation)
-            else {
-                continue;
-            };
-            let readers: Vec<_> =
-                followed.readers.iter().map(|reader| (reader.reactor, reader.ticket)).collect();
-            match head {
-                Some(head) if head.epoch == *followed.tail.epoch() => {
-                    followed.started = true;
-                    let next = followed.tail.start(head.seq);
-                    readers
-                        .into_iter()
-                        .for_each(|(id, ticket)| reactors.subscribed(id, channel.clone(), ticket));
-                    self.follow_up(&channel, next, jobs);
-                }
-                Some(_) => self.restart(&channel, reactors, jobs),
-                None => {
-                    readers.into_iter().for_each(|(id, ticket)| reactors.failed(id, channel.clone(), ticket));
-                    self.forget(&channel);
-                }
+        let Some(followed) = self.channels.get_mut(channel).filter(|f| f.generation == generation) else {
+            return;
+        };
+        let readers: Vec<_> = followed.readers.iter().map(|reader| (reader.reactor, reader.ticket)).collect();
+        match head {
+            Some(head) if head.epoch == *followed.tail.epoch() => {
+                followed.started = true;
+                let next = followed.tail.start(head.seq);
+                readers.into_iter().for_each(|(id, ticket)| reactors.subscribed(id, channel.clone(), ticket));
+                self.follow_up(channel, next, jobs);
+            }
+            Some(_) => self.restart(channel, reactors, jobs),
+            None => {
+                readers.into_iter().for_each(|(id, ticket)| reactors.failed(id, channel.clone(), ticket));
+                self.forget(channel);
+                self.slots.work(jobs);
             }
         }
-        self.slots.work(jobs);
     }
 
     /// Begins anew where the log began anew: the positions of the channel's sockets are in doubt.
@@ -224,14 +202,14 @@ impl Following {
     }
 
     /// Something newest was dropped on the way, nobody knows of which channel: the log knows.
-    pub(super) fn on_lost(&mut self, reactors: &mut Reactors, jobs: &Jobs) {
+    pub(super) fn on_doubt(&mut self, doubt: Doubt, reactors: &mut Reactors, jobs: &Jobs) {
         metrics::counter!(crate::metrics::LIVE_LOST).increment(1);
         let channels: Vec<ChannelId> = self.channels.keys().cloned().collect();
         for channel in channels {
             let epoch = self.broker.epoch(Slot::of(&channel).shard);
             self.notice_life(&channel, &epoch, reactors, jobs);
             let Some(followed) = self.channels.get_mut(&channel) else { continue };
-            let next = followed.tail.on_lost();
+            let next = followed.tail.on_doubt(doubt);
             self.follow_up(&channel, next, jobs);
         }
     }
@@ -267,6 +245,7 @@ impl Following {
         let next = match page {
             Ok(None) => followed.tail.on_read(Vec::new(), 0, true),
             Ok(Some(page)) => {
+                followed.tail.on_purged(page.floor);
                 let last = page.entries.last().map_or(followed.tail.cursor(), |entry| entry.seq);
                 followed.tail.on_read(decoded(page.entries), last, page.end)
             }

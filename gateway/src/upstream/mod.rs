@@ -9,6 +9,7 @@ mod asking;
 mod budget;
 mod envelopes;
 pub(crate) mod event;
+mod followed;
 mod following;
 pub(crate) mod pages;
 mod reactors;
@@ -35,6 +36,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
+use tail::Doubt;
 use tokio::sync::mpsc;
 
 /// Names a reactor of this gateway, `0..`.
@@ -193,12 +195,15 @@ impl Upstream {
                 self.reactors.control(&Arc::new(control));
                 0
             }
-            LiveEvent::Lost => {
-                self.reactors.lost();
-                self.following.on_lost(&mut self.reactors, &self.jobs);
-                0
-            }
+            LiveEvent::Lost => self.doubt(Doubt::Lost),
+            LiveEvent::CutOff => self.doubt(Doubt::CutOff),
         }
+    }
+
+    fn doubt(&mut self, doubt: Doubt) -> usize {
+        self.reactors.lost();
+        self.following.on_doubt(doubt, &mut self.reactors, &self.jobs);
+        0
     }
 
     fn answer(&mut self, ask: Ask) {
@@ -216,7 +221,10 @@ impl Upstream {
 
     fn finish(&mut self, job: Job) {
         match job {
-            Job::Slots { heads } => self.following.on_slots(heads, &mut self.reactors, &self.jobs),
+            Job::Slots { unread } => self.following.on_slots(unread, &self.jobs),
+            Job::Head { channel, generation, head } => {
+                self.following.on_head((&channel, generation), head, &mut self.reactors, &self.jobs);
+            }
             Job::Read { channel, generation, page } => {
                 self.following.on_read(&channel, generation, page, &self.jobs);
                 self.following.list_news(&channel, &mut self.reactors);

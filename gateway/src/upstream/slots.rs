@@ -1,20 +1,14 @@
 //! The slots that this gateway is subscribed to at the broker, one for as long as a channel of it is followed.
 
 use super::Jobs;
-use super::asking::in_time;
 use super::following::Job;
-use broker::{Broker, SubscriptionControl};
-use futures_util::stream::{self, StreamExt};
+use broker::SubscriptionControl;
 use protocol::ids::ChannelId;
 use protocol::subjects::Slot;
 use std::collections::HashMap;
 
-/// Heads that are read at once. Chosen: a thousand rooms that are heard for the first time take 30 round trips.
-const HEADS_AT_ONCE: usize = 32;
-
 /// What is subscribed, and what shall be.
 pub(super) struct Slots {
-    broker: Broker,
     control: SubscriptionControl,
     /// Followed channels of each slot that is subscribed.
     users: HashMap<Slot, usize>,
@@ -30,11 +24,11 @@ enum Wanted {
 }
 
 impl Slots {
-    pub(super) fn new(broker: Broker, control: SubscriptionControl) -> Self {
-        Self { broker, control, users: HashMap::new(), wanted: Vec::new(), busy: false }
+    pub(super) fn new(control: SubscriptionControl) -> Self {
+        Self { control, users: HashMap::new(), wanted: Vec::new(), busy: false }
     }
 
-    /// Subscribes to a channel's slot and reads the channel's head behind it.
+    /// Subscribes to a channel's slot; the channel's head is to be read behind that.
     pub(super) fn follow(&mut self, channel: ChannelId, generation: u64) {
         let slot = Slot::of(&channel);
         let users = self.users.entry(slot).or_default();
@@ -45,7 +39,7 @@ impl Slots {
         self.read_head(channel, generation);
     }
 
-    /// Reads a followed channel's head.
+    /// Lets a followed channel's head be read.
     pub(super) fn read_head(&mut self, channel: ChannelId, generation: u64) {
         self.wanted.push(Wanted::Head { channel, generation });
     }
@@ -69,19 +63,8 @@ impl Slots {
             return;
         }
         self.busy = true;
-        let (broker, control, wanted) =
-            (self.broker.clone(), self.control.clone(), std::mem::take(&mut self.wanted));
-        jobs.push(Box::pin(async move {
-            let channels = change(&control, wanted).await;
-            let broker = &broker;
-            let read = |(channel, generation)| async move {
-                let head = in_time(broker.head(&channel)).await;
-                let head = head.inspect_err(|error| tracing::warn!(%error, %channel, "no head"));
-                (channel, generation, head.ok())
-            };
-            let heads = stream::iter(channels).map(read).buffer_unordered(HEADS_AT_ONCE).collect().await;
-            Job::Slots { heads }
-        }));
+        let (control, wanted) = (self.control.clone(), std::mem::take(&mut self.wanted));
+        jobs.push(Box::pin(async move { Job::Slots { unread: change(&control, wanted).await } }));
     }
 
     /// The job has ended.

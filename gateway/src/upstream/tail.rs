@@ -33,6 +33,8 @@ pub(crate) struct Tail {
     floor: Seq,
     ring: VecDeque<Arc<Event>>,
     ring_bytes: usize,
+    /// What was missed may have been purged, until the log was read.
+    cut_off: bool,
     state: State,
 }
 
@@ -40,6 +42,15 @@ pub(crate) struct Tail {
 enum State {
     Following,
     Reading(Reading),
+}
+
+/// Why a tail may lack something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Doubt {
+    /// Something was dropped lately: the log has it.
+    Lost,
+    /// Nothing came for so long that the log may have it no more.
+    CutOff,
 }
 
 #[derive(Default)]
@@ -86,7 +97,7 @@ impl Tail {
     /// Makes a tail that waits for [`Tail::start`]; live copies that come before are kept.
     pub(crate) fn starting(epoch: Epoch) -> Self {
         let state = State::Reading(Reading::default());
-        Self { epoch, cursor: 0, floor: 0, ring: VecDeque::new(), ring_bytes: 0, state }
+        Self { epoch, cursor: 0, floor: 0, ring: VecDeque::new(), ring_bytes: 0, cut_off: false, state }
     }
 
     /// Sets the cursor to the channel's head, which was read after the subscription took effect.
@@ -144,6 +155,21 @@ impl Tail {
         }
     }
 
+    /// As [`Tail::on_lost`], for a reason.
+    pub(crate) fn on_doubt(&mut self, doubt: Doubt) -> Next {
+        self.cut_off |= doubt == Doubt::CutOff;
+        self.on_lost()
+    }
+
+    /// The log has nothing up to `floor` any more, as its page says that follows. Who was cut off cannot know whether
+    /// there was something: nobody is told of an unbroken chain, and whoever resumes hears of it from the store.
+    pub(crate) fn on_purged(&mut self, floor: Seq) {
+        if self.cut_off && floor > self.cursor {
+            self.cursor = floor;
+            self.drop_ring();
+        }
+    }
+
     fn reading(&self) -> Reading {
         Reading { reached: self.cursor, ..Reading::default() }
     }
@@ -184,6 +210,7 @@ impl Tail {
                 next = Next::Read;
             }
         }
+        self.cut_off &= next == Next::Read;
         if let State::Reading(reading) = &mut self.state {
             reading.outlasted = reading.held.copies.last().map_or(0, |logged| logged.seq);
         }

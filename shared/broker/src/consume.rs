@@ -63,8 +63,12 @@ pub enum ConsumeError {
     Closed,
 }
 
-/// A member of a group. What it fetched and did not acknowledge goes to another member 30 seconds later, or as
-/// soon as this one is dropped.
+/// How long a member may have an entry without a word. Chosen: what one took that was killed is stored within seconds,
+/// and a machine that stands still for less repeats nothing.
+pub(crate) const ACK_WAIT: Duration = Duration::from_secs(6);
+
+/// A member of a group. What it fetched and did not acknowledge goes to another member 6 seconds later, unless it says
+/// that it keeps it, or as soon as this one is dropped.
 pub enum Consumer {
     /// Of the embedded broker.
     Embedded(EmbeddedConsumer),
@@ -84,6 +88,14 @@ impl Consumer {
         match self {
             Self::Embedded(consumer) => consumer.fetch(max, wait).await,
             Self::Nats(consumer) => consumer.fetch(max, wait).await,
+        }
+    }
+
+    /// Says that this member is still at work on whatever it has: the time after which another gets it begins anew.
+    pub async fn keep(&mut self) {
+        match self {
+            Self::Embedded(consumer) => consumer.keep(),
+            Self::Nats(consumer) => consumer.keep().await,
         }
     }
 

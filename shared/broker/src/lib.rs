@@ -152,6 +152,44 @@ impl Broker {
         }
     }
 
+    /// Returns the last of the entries up to which a group has acknowledged everything: of each shard on NATS, of the
+    /// whole log in one process. None where it has acknowledged nothing, or that entry was purged.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the broker cannot be asked.
+    pub async fn acknowledged(&self, group: Group) -> Result<Vec<(Shard, Position)>, ReadError> {
+        match self {
+            Self::Embedded(embedded) => Ok(embedded.acknowledged(group).await?.into_iter().collect()),
+            Self::Nats(nats) => nats.acknowledged(group).await,
+        }
+    }
+
+    /// Returns up to where each shard was purged, of those that were.
+    ///
+    /// # Errors
+    /// [`ReadError`] when the broker cannot be asked.
+    pub async fn purged(&self) -> Result<Vec<(Shard, Position)>, ReadError> {
+        match self {
+            Self::Embedded(embedded) => Ok(embedded.purged()),
+            Self::Nats(nats) => nats.purged().await,
+        }
+    }
+
+    /// Lets a group that lost its work begin at the first entry again; in one process before anybody has joined it.
+    /// After a crash on the way it begins once more, or goes on from where it was.
+    ///
+    /// # Errors
+    /// [`ConsumeError`] when the broker cannot do it now.
+    pub async fn begin_again(&self, group: Group) -> Result<(), ConsumeError> {
+        match self {
+            Self::Embedded(embedded) => {
+                embedded.begin_again(group);
+                Ok(())
+            }
+            Self::Nats(nats) => nats.begin_again(group).await,
+        }
+    }
+
     /// Forgets old entries, a few at a time beside appends; returns how many. Heads and positions go on rising,
     /// pages say their floor, groups go on with what is left.
     ///

@@ -41,6 +41,8 @@ pub enum LiveEvent {
     Control(Control),
     /// Some durable events were dropped on the way: compare heads and read the log.
     Lost,
+    /// As `Lost`, and nothing came for so long that the log may have no more what was missed.
+    CutOff,
 }
 
 /// Why there is no subscription.

@@ -14,8 +14,13 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// Starts it in `data` and waits until all of it is ready.
+    /// Starts it on one nats-server in `data` and waits until all of it is ready.
     pub(crate) fn start(data: &Path) -> Self {
+        Self::start_on(1, data)
+    }
+
+    /// Starts it on so many nats-servers.
+    pub(crate) fn start_on(servers: usize, data: &Path) -> Self {
         // The programs lie beside the one that cargo built for this test: `cargo build --workspace --bins`.
         let programs = Path::new(env!("CARGO_BIN_EXE_standalone")).parent().unwrap();
         for program in ["gateway", "worker"] {
@@ -25,10 +30,12 @@ impl Fleet {
             );
         }
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        // What an earlier one has left says nothing of this one.
+        let _there_was_none = std::fs::remove_file(data.join("fleet.json"));
         let log = std::fs::File::create(data.join("fleet.log")).unwrap();
         let child = Command::new("python3")
             .arg(root.join("deploy/tools/fleet.py"))
-            .args(["--gateways", "2", "--workers", "2", "--data"])
+            .args(["--nats", &servers.to_string(), "--gateways", "2", "--workers", "2", "--data"])
             .arg(data)
             .arg("--bin")
             .arg(programs)
@@ -94,9 +101,18 @@ impl Fleet {
         }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks everything to stop, as an operator does; each process must end as asked.
-    pub(crate) fn stop(mut self) {
-        signal("-TERM", self.child.id());
+    pub(crate) fn stop(self) {
+        signal("-TERM", self.id());
+        self.ended();
+    }
+
+    /// Waits for the end of what was asked to stop.
+    pub(crate) fn ended(mut self) {
         let began = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

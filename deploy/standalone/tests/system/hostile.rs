@@ -1,7 +1,7 @@
 //! Broken and slow clients get their answer, and an honest pair goes on chatting beside them.
 
 use crate::client::{Client, token};
-use crate::server::Server;
+use crate::system::{Mode, System};
 use serde_json::json;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -14,11 +14,20 @@ const ATTACKER_DEADLINE: Duration = Duration::from_secs(15);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn hostile_clients_end_and_an_honest_pair_goes_on() {
+    goes_on_beside_hostile_clients(Mode::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hostile_clients_of_one_gateway_end_and_a_pair_on_two_goes_on() {
+    goes_on_beside_hostile_clients(Mode::Nats).await;
+}
+
+async fn goes_on_beside_hostile_clients(mode: Mode) {
     let data = tempfile::tempdir().unwrap();
-    let server = Server::start(data.path());
-    let to = server.listen;
+    let system = tokio::task::block_in_place(|| System::start(mode, data.path()));
+    let (to, other) = system.two_gateways();
     let (stop, stopped) = watch::channel(false);
-    let honest = tokio::spawn(chat(to, stopped));
+    let honest = tokio::spawn(chat(to, other, stopped));
     let mut attackers = Vec::new();
     for (name, frame, code) in broken_frames() {
         attackers.push(tokio::spawn(async move {
@@ -34,8 +43,7 @@ async fn hostile_clients_end_and_an_honest_pair_goes_on() {
     stop.send_replace(true);
     let exchanged = honest.await.unwrap();
     assert!(exchanged > 100, "the honest pair hardly chatted: {exchanged}");
-    server.terminate();
-    assert!(server.wait().success());
+    tokio::task::block_in_place(|| system.stop());
 }
 
 /// Each breaks RFC 6455 or a limit in its own way, with the close code that it must get.
@@ -145,9 +153,9 @@ async fn silent(to: SocketAddr) {
 }
 
 /// Two people chat until they are told to stop; each message must arrive.
-async fn chat(to: SocketAddr, stopped: watch::Receiver<bool>) -> usize {
+async fn chat(to: SocketAddr, there: SocketAddr, stopped: watch::Receiver<bool>) -> usize {
     let (mut one, _) = Client::open(to, "driver-1").await;
-    let (mut other, _) = Client::open(to, "dispatcher-1").await;
+    let (mut other, _) = Client::open(there, "dispatcher-1").await;
     let mut exchanged = 0;
     while !*stopped.borrow() {
         let content = format!("honest {exchanged}");

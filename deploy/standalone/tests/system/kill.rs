@@ -1,11 +1,9 @@
 //! `kill -9` loses nothing that was acknowledged, repeats nothing and reorders nothing.
 
 use crate::client::Client;
-use crate::fleet::Fleet;
 use crate::kill_client::{CHANNELS, Phase, Record, Writer};
-use crate::server::Server;
+use crate::system::{Mode, System};
 use std::collections::{BTreeMap, HashMap};
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -18,67 +16,40 @@ const ROUNDS: usize = 5;
 /// How long one round, with its part of the end, may take.
 const ROUND_DEADLINE: Duration = Duration::from_secs(48);
 
-/// The mode of a run: what there is to kill.
-enum System {
-    Embedded(Option<Server>),
-    Nats(Fleet),
-}
-
 /// Who dies, in this order, when there is more than one process.
-const VICTIMS: [&str; 5] = ["gateway-1", "worker-1", "nats", "gateway-2", "worker-2"];
-
-impl System {
-    fn gateways(&self) -> Vec<SocketAddr> {
-        match self {
-            Self::Embedded(server) => vec![server.as_ref().unwrap().listen],
-            Self::Nats(fleet) => fleet.gateways(),
-        }
-    }
-
-    /// Kills a process and returns when it is there again.
-    fn kill(&mut self, round: usize, data: &Path) {
-        match self {
-            Self::Embedded(server) => {
-                let dying = server.take().unwrap();
-                let listen = dying.listen;
-                dying.kill();
-                *server = Some(Server::start_again(data, listen));
-            }
-            Self::Nats(fleet) => fleet.kill(VICTIMS[round % VICTIMS.len()]),
-        }
-    }
-
-    fn stop(self) {
-        match self {
-            Self::Embedded(server) => {
-                let server = server.unwrap();
-                server.terminate();
-                assert!(server.wait().success());
-            }
-            Self::Nats(fleet) => fleet.stop(),
-        }
+fn victims(mode: Mode) -> [&'static str; 5] {
+    match mode {
+        Mode::Embedded => ["standalone"; 5],
+        Mode::Nats => ["gateway-1", "worker-1", "nats", "gateway-2", "worker-2"],
+        Mode::Cluster => ["nats-1", "gateway-1", "nats-2", "worker-1", "nats-3"],
     }
 }
 
-async fn in_time(system: System, data: &Path) {
+async fn in_time(mode: Mode) {
+    let data = tempfile::tempdir().unwrap();
     let rounds = std::env::var("KILL_ROUNDS").map_or(ROUNDS, |rounds| rounds.parse().unwrap());
     let deadline = ROUND_DEADLINE * u32::try_from(rounds).unwrap();
-    tokio::time::timeout(deadline, kills(system, data, rounds)).await.expect("the kill test takes too long");
+    let kills = kills(mode, data.path(), rounds);
+    tokio::time::timeout(deadline, kills).await.expect("the kill test takes too long");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_message_survives_kills_exactly_once_and_in_order() {
-    let data = tempfile::tempdir().unwrap();
-    in_time(System::Embedded(Some(Server::start(data.path()))), data.path()).await;
+    in_time(Mode::Embedded).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_acknowledged_message_survives_kills_of_gateways_workers_and_the_nats_server() {
-    let data = tempfile::tempdir().unwrap();
-    in_time(System::Nats(Fleet::start(data.path())), data.path()).await;
+    in_time(Mode::Nats).await;
 }
 
-async fn kills(mut system: System, data: &Path, rounds: usize) {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_acknowledged_message_survives_kills_of_the_servers_of_a_cluster() {
+    in_time(Mode::Cluster).await;
+}
+
+async fn kills(mode: Mode, data: &Path, rounds: usize) {
+    let mut system = tokio::task::block_in_place(|| System::start(mode, data));
     let gateways = system.gateways();
     let (phase, phases) = watch::channel(Phase::Write);
     let mut progress = Vec::new();
@@ -92,7 +63,7 @@ async fn kills(mut system: System, data: &Path, rounds: usize) {
         everybody_goes_on(&mut progress).await;
         tokio::time::sleep(random_time()).await;
         // Clients go on meanwhile.
-        tokio::task::block_in_place(|| system.kill(round, data));
+        tokio::task::block_in_place(|| system.kill(victims(mode)[round % 5], data));
     }
     everybody_goes_on(&mut progress).await;
     phase.send_replace(Phase::Finish);
@@ -103,7 +74,7 @@ async fn kills(mut system: System, data: &Path, rounds: usize) {
     let mut total = 0;
     for client in clients {
         let record = client.await.unwrap();
-        if let System::Embedded(_) = system {
+        if mode == Mode::Embedded {
             assert_eq!(record.resumed, rounds, "each kill was everybody's");
         }
         total += record.acked.len();

@@ -25,3 +25,4 @@ mod server;
 mod slow;
 mod stopping;
 mod store_lost;
+mod system;

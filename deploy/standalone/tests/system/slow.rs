@@ -1,7 +1,7 @@
 //! A client that does not read holds nobody up, is told that it lags, and catches up without gap or repetition.
 
 use crate::client::{Arrival, Client};
-use crate::server::Server;
+use crate::system::{Mode, System};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use tokio::net::{TcpSocket, TcpStream};
@@ -84,29 +84,50 @@ impl Follower {
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_v1_client_lags_resumes_and_misses_nothing() {
+    lags_and_resumes(Mode::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_v1_client_of_another_gateway_lags_resumes_and_misses_nothing() {
+    lags_and_resumes(Mode::Nats).await;
+}
+
+async fn lags_and_resumes(mode: Mode) {
     let data = tempfile::tempdir().unwrap();
-    let server = Server::start(data.path());
-    let mut slow = Follower::open(server.listen).await;
-    let mut acked = write(server.listen, MESSAGES).await;
+    let system = tokio::task::block_in_place(|| System::start(mode, data.path()));
+    let (here, there) = system.two_gateways();
+    let mut slow = Follower::open(there).await;
+    let mut acked = write(here, MESSAGES).await;
     while slow.last < acked[MESSAGES - 1] {
         slow.step().await;
     }
-    acked.extend(write(server.listen, 1).await);
+    acked.extend(write(here, 1).await);
     let live = slow.client.expect("chat_message").await;
     slow.take(&live);
     assert_eq!(slow.seen, acked, "the channel is live again and nothing is missing");
     assert!(slow.laggings > 0, "the client was slow");
+    tokio::task::block_in_place(|| system.stop());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_slow_classic_client_is_closed_to_come_back() {
+    closes_a_slow_classic_client(Mode::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_classic_client_of_another_gateway_is_closed_to_come_back() {
+    closes_a_slow_classic_client(Mode::Nats).await;
+}
+
+async fn closes_a_slow_classic_client(mode: Mode) {
     let data = tempfile::tempdir().unwrap();
-    let server = Server::start(data.path());
-    let stream = narrow(server.listen).await;
-    let mut slow = Client::classic_over(stream, "driver-1").await.unwrap();
+    let system = tokio::task::block_in_place(|| System::start(mode, data.path()));
+    let (here, there) = system.two_gateways();
+    let mut slow = Client::classic_over(narrow(there).await, "driver-1").await.unwrap();
     slow.expect("connection_established").await;
-    write(server.listen, MESSAGES).await;
+    write(here, MESSAGES).await;
     assert_eq!(slow.close_code().await, Some(4009));
+    tokio::task::block_in_place(|| system.stop());
 }

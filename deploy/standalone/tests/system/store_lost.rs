@@ -3,6 +3,7 @@
 use crate::client::Client;
 use crate::kill_client::CHANNELS;
 use crate::server::Server;
+use crate::system::{Mode, System};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -51,47 +52,74 @@ pub(crate) fn remove_store(data: &Path) {
 }
 
 /// Starts what is in `data` and compares its histories with what they were.
-async fn whole_again(data: &Path, before: &HashMap<&'static str, Vec<Value>>) {
-    let server = Server::start(data);
-    assert_eq!(&histories(server.listen).await, before);
+async fn whole_again(mode: Mode, data: &Path, before: &HashMap<&'static str, Vec<Value>>) {
+    let system = tokio::task::block_in_place(|| System::start(mode, data));
+    let (here, there) = system.two_gateways();
+    assert_eq!(&histories(here).await, before);
     // What is written now joins it, and the next start has nothing to fill.
-    chat(server.listen, 10).await;
-    let now = histories(server.listen).await;
-    stop(server);
-    let server = Server::start(data);
-    assert_eq!(histories(server.listen).await, now);
-    let log = std::fs::read_to_string(data.join("server.log")).unwrap();
-    assert_eq!(log.matches("filled again").count(), 1, "{log}");
+    chat(there, 10).await;
+    let now = histories(here).await;
+    let filled = || System::said(mode, data).matches("filled again").count();
+    let found = filled();
+    let system = tokio::task::block_in_place(|| {
+        system.stop();
+        System::start(mode, data)
+    });
+    assert_eq!(histories(system.gateways()[0]).await, now);
+    // Workers that start at once may both see it.
+    assert!((1..=if mode == Mode::Embedded { 1 } else { 2 }).contains(&found), "{found} times");
+    assert_eq!(filled(), found, "{}", System::said(mode, data));
+    tokio::task::block_in_place(|| system.stop());
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_deleted_store_is_filled_again() {
+    fills_a_deleted_store(Mode::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deleted_store_of_a_fleet_is_filled_again() {
+    fills_a_deleted_store(Mode::Nats).await;
+}
+
+async fn fills_a_deleted_store(mode: Mode) {
     let data = tempfile::tempdir().unwrap();
-    let server = Server::start(data.path());
-    let acked = chat(server.listen, 40).await;
-    let before = histories(server.listen).await;
+    let system = tokio::task::block_in_place(|| System::start(mode, data.path()));
+    let (here, there) = system.two_gateways();
+    let acked = chat(here, 40).await;
+    let before = histories(there).await;
     assert!(acked.iter().all(|id| before.values().any(|history| history.contains(id))));
-    stop(server);
+    tokio::task::block_in_place(|| system.stop());
     remove_store(data.path());
-    whole_again(data.path(), &before).await;
+    whole_again(mode, data.path(), &before).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_older_copy_of_the_store_is_brought_up_to_date() {
+    brings_an_older_copy_up_to_date(Mode::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_copy_of_the_store_of_a_fleet_is_brought_up_to_date() {
+    brings_an_older_copy_up_to_date(Mode::Nats).await;
+}
+
+async fn brings_an_older_copy_up_to_date(mode: Mode) {
     let (data, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let server = Server::start(data.path());
-    chat(server.listen, 20).await;
-    let chatting = tokio::spawn(chat(server.listen, 60));
+    let system = tokio::task::block_in_place(|| System::start(mode, data.path()));
+    let (here, there) = system.two_gateways();
+    chat(here, 20).await;
+    let chatting = tokio::spawn(chat(there, 60));
     // The database first: nothing moves into it from the WAL before that has 8,000 pages.
     for file in FILES {
         std::fs::copy(data.path().join(file), copy.path().join(file)).unwrap();
     }
     chatting.await.unwrap();
-    let before = histories(server.listen).await;
-    stop(server);
+    let before = histories(here).await;
+    tokio::task::block_in_place(|| system.stop());
     remove_store(data.path());
     for file in FILES {
         std::fs::copy(copy.path().join(file), data.path().join(file)).unwrap();
     }
-    whole_again(data.path(), &before).await;
+    whole_again(mode, data.path(), &before).await;
 }

@@ -106,3 +106,18 @@ fn with_the_last_frame_the_channels_that_none_named_go_on_from_where_they_stood(
     let (asked, done) = drain(&mut session);
     assert_eq!((asked.len(), done), (1_000, 2));
 }
+
+#[test]
+fn a_channel_that_is_resumed_again_is_live_only_with_its_last_page() {
+    let mut session = back();
+    resume(&mut session, 0..1, false);
+    let asked = session.on(Input::Room, at(2));
+    assert!(matches!(&asked[..], [Action::Resume { .. }]), "{asked:?}");
+    resume(&mut session, 0..1, false);
+    let first = session.on(Input::Resumed { channel: channel(0), live: true }, at(2));
+    assert!(matches!(&first[..], [Action::Hold(id)] if *id == channel(0)), "{first:?}");
+    // The first frame is answered, the second page asked for.
+    let asked = session.on(Input::Room, at(2));
+    assert!(matches!(&asked[..], [Action::Send(_), Action::Resume { .. }]), "{asked:?}");
+    assert!(session.on(Input::Resumed { channel: channel(0), live: true }, at(2)).is_empty());
+}

@@ -218,3 +218,20 @@ fn a_copy_that_the_log_does_not_have_is_looked_for_twice_and_not_for_ever() {
     assert_eq!(tail.on_live(copy(5)), Next::Nothing);
     assert_eq!(tail.cursor(), 5, "it follows on");
 }
+
+#[test]
+fn what_was_purged_while_nothing_came_is_no_part_of_the_chain() {
+    let mut tail = Tail::starting(Epoch::parse("e").unwrap());
+    tail.start(5);
+    tail.on_live(Logged { seq: 6, prev: 5, envelope: envelope(6) });
+    assert_eq!(tail.on_doubt(Doubt::CutOff), Next::Read);
+    tail.on_purged(40);
+    assert_eq!(tail.on_read(vec![(41, envelope(41))], 41, true), Next::Nothing);
+    assert!(tail.after(6).is_none(), "who was told up to 6 has to resume");
+    assert_eq!(tail.after(40).unwrap().count(), 1);
+    // A quiet channel of a busy shard: what was purged there since was of others.
+    assert_eq!(tail.on_doubt(Doubt::Lost), Next::Read);
+    tail.on_purged(90);
+    assert_eq!(tail.on_read(vec![(91, envelope(91))], 91, true), Next::Nothing);
+    assert_eq!(tail.after(41).unwrap().count(), 1, "the chain is whole");
+}

@@ -113,11 +113,9 @@ impl Groups {
         lock(&self.known).get(&group.to_string()).map_or(0, |shared| lock(&shared.sharing).floor)
     }
 
-    /// Lets a group begin at the first entry again; returns the id up to which it had acknowledged everything.
-    pub(super) fn begin_again(&self, group: Group) -> i64 {
-        let floor = self.floor(group);
+    /// Lets a group begin at the first entry again.
+    pub(super) fn begin_again(&self, group: Group) {
         lock(&self.known).insert(group.to_string(), Arc::new(Shared::after(0)));
-        floor
     }
 }
 
@@ -188,6 +186,12 @@ impl Sharing {
     fn release(&mut self, member: u64, ids: impl RangeBounds<i64>) {
         let has = self.out.range_mut(ids).map(|(_, out)| out).filter(|out| out.member == Some(member));
         has.for_each(|out| out.member = None);
+    }
+
+    /// Lets a member have what it has for longer.
+    fn keep(&mut self, member: u64, until: Instant) {
+        let has = self.out.values_mut().filter(|out| out.member == Some(member));
+        has.for_each(|out| out.until = until);
     }
 
     /// Returns when the first of the entries that are out has been kept too long.
@@ -269,6 +273,10 @@ impl EmbeddedConsumer {
         }
         self.ack(&purged);
         Ok(rows)
+    }
+
+    pub(crate) fn keep(&self) {
+        lock(&self.shared.sharing).keep(self.member, Instant::now() + self.ack_wait);
     }
 
     pub(crate) fn ack(&self, ids: &[DeliveryId]) {

@@ -20,8 +20,7 @@ pub use live::{EmbeddedControl, EmbeddedSubscriber};
 pub use requests::EmbeddedServer;
 
 use crate::append::{Append, AppendError, Appended};
-use crate::consume::DeliveryId;
-use crate::consume::{ConsumeError, Consumer, Group};
+use crate::consume::{ACK_WAIT, ConsumeError, Consumer, Group};
 use crate::live::{PublishError, SubscribeError, Subscriber, SubscriptionControl};
 use crate::log::{Entry, LogPage, ReadError, ReadLimit};
 use crate::purge::{Purge, PurgeError};
@@ -60,7 +59,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { dedup_window: Duration::from_secs(600), ack_wait: Duration::from_secs(30), live_queue: 8_192 }
+        Self { dedup_window: Duration::from_secs(600), ack_wait: ACK_WAIT, live_queue: 8_192 }
     }
 }
 
@@ -182,14 +181,9 @@ impl Embedded {
 
     /// Lets a group that lost its work begin at the first entry again; for a start, before anybody has joined it.
     /// What it had acknowledged stays written until it has come as far again, so that after a crash on the way
-    /// this is found to be due once more. Returns where that is.
-    pub fn begin_again(&self, group: Group) -> DeliveryId {
-        DeliveryId(self.0.groups.begin_again(group))
-    }
-
-    /// Whether a group has acknowledged everything up to there.
-    pub fn has_come_to(&self, group: Group, upto: DeliveryId) -> bool {
-        self.0.groups.floor(group) >= upto.0
+    /// this is found to be due once more.
+    pub fn begin_again(&self, group: Group) {
+        self.0.groups.begin_again(group);
     }
 
     pub(crate) async fn append(&self, append: Append) -> Result<Appended, AppendError> {

@@ -25,6 +25,9 @@ const ATTEMPTS: Duration = Duration::from_secs(28);
 /// Between two attempts when the server refused at once.
 const PAUSE: Duration = Duration::from_millis(150);
 
+/// Between two attempts while another append is about to move the head. Chosen: a few round trips of a cluster.
+const MOVING: Duration = Duration::from_millis(10);
+
 /// How long a caller waits for a place among what its shard has in flight.
 const PLACE_WAIT: Duration = Duration::from_secs(2);
 
@@ -117,12 +120,7 @@ impl Publisher {
         let window = self.windows.of(shard);
         let Some(place) = window.enter(PLACE_WAIT).await else { return Err(AppendError::Unavailable) };
         let began = Instant::now();
-        let mut verdict = self.publish(&append, began + ATTEMPTS).await;
-        if matches!(verdict, Ok(Verdict::Moved)) && expects_purged(streams, &append).await? {
-            // The server knows nothing of what was purged.
-            let append = Append { expect: Some(0), ..append.clone() };
-            verdict = self.publish(&append, began + ATTEMPTS).await;
-        }
+        let verdict = self.decided(streams, &append, began + ATTEMPTS).await;
         window.leave(place, began.elapsed());
         let position = |seq| Position { epoch: streams.epoch(shard), seq };
         match verdict? {
@@ -138,6 +136,35 @@ impl Publisher {
             Verdict::Moved => self.moved(streams, &append).await,
             Verdict::Refused(error) => Err(error),
             Verdict::Again => Err(AppendError::Unknown),
+        }
+    }
+
+    /// Publishes until there is a final word, and until whatever moved the head has done so. In a cluster the leader
+    /// refuses at once what an append that is still under way will have moved: that one is seen a moment later, or never.
+    async fn decided(
+        &self,
+        streams: &Streams,
+        append: &Append,
+        deadline: Instant,
+    ) -> Result<Verdict, AppendError> {
+        loop {
+            let mut verdict = self.publish(append, deadline).await?;
+            if verdict == Verdict::Moved && expects_purged(streams, append).await? {
+                // The server knows nothing of what was purged.
+                let append = Append { expect: Some(0), ..append.clone() };
+                verdict = self.publish(&append, deadline).await?;
+            }
+            if verdict != Verdict::Moved {
+                return Ok(verdict);
+            }
+            let head = streams.head(&append.channel).await.map_err(|_| AppendError::Unknown)?;
+            if append.expect != Some(head.seq) {
+                return Ok(verdict);
+            }
+            if Instant::now() >= deadline {
+                return Err(AppendError::Unknown);
+            }
+            sleep(MOVING).await;
         }
     }
 

@@ -4,7 +4,7 @@ use super::link::{Link, Outgoing, stops};
 use super::requests::Replier;
 use super::streams::Streams;
 use crate::consume::{ConsumeError, Delivery, DeliveryId, Group};
-use crate::log::Entry;
+use crate::log::{Entry, ReadError};
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
 use bytes::Bytes;
@@ -74,6 +74,21 @@ pub(super) async fn ensure(streams: &Streams, group: Group, ack_wait: Duration) 
         made.map_err(|error| ConsumeError::Failed(format!("{} on {}: {error}", group, nats::stream(shard))))?;
     }
     Ok(())
+}
+
+/// Lets the group begin at the first entry again: its consumers are made anew. Members that it has go on.
+pub(super) async fn begin_again(
+    streams: &Streams,
+    group: Group,
+    ack_wait: Duration,
+) -> Result<(), ConsumeError> {
+    for shard in (0..SHARDS).map(Shard) {
+        streams.forget_group(group, shard).await.map_err(|error| match error {
+            ReadError::Closed => ConsumeError::Closed,
+            other => ConsumeError::Failed(other.to_string()),
+        })?;
+    }
+    ensure(streams, group, ack_wait).await
 }
 
 impl NatsConsumer {
@@ -281,6 +296,13 @@ impl NatsConsumer {
         };
         let entry = Entry { channel, seq: info.seq, envelope: message.payload.clone() };
         Some(Delivery { id, epoch, entry, attempts: info.attempts })
+    }
+
+    pub(crate) async fn keep(&mut self) {
+        for subject in self.held.values() {
+            // A closed connection keeps nothing: the entries come again.
+            let _closed = self.link.client.publish(subject.clone(), Bytes::from_static(b"+WPI")).await;
+        }
     }
 
     pub(crate) async fn ack(&mut self, ids: &[DeliveryId]) {

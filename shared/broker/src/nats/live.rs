@@ -11,7 +11,7 @@ use protocol::subjects::{Slot, nats};
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::streams::Streams;
@@ -39,6 +39,7 @@ pub struct NatsSubscriber {
     events: SelectAll<Events>,
     added: mpsc::Receiver<Events>,
     lost: Lost,
+    silence: Silence,
     stopped: watch::Receiver<bool>,
     ended: bool,
 }
@@ -49,6 +50,35 @@ pub(super) struct Lost {
     pub(super) slow: watch::Receiver<u64>,
     /// The connection is new, and what is published from now on arrives.
     pub(super) probed: watch::Receiver<u64>,
+}
+
+/// How long nothing came: digests come every second or two while there is a connection.
+struct Silence {
+    heard: Instant,
+    /// Since the last doubt.
+    longest: Duration,
+    /// Entries that are younger are in the log for certain.
+    kept: Duration,
+}
+
+impl Silence {
+    fn new(kept: Duration) -> Self {
+        Self { heard: Instant::now(), longest: Duration::ZERO, kept }
+    }
+
+    fn heard(&mut self) {
+        let now = Instant::now();
+        self.longest = self.longest.max(now - self.heard);
+        self.heard = now;
+    }
+
+    /// Something may be missing; says what it may be, and begins anew.
+    fn doubt(&mut self) -> LiveEvent {
+        self.heard();
+        // Half of it: the silence began before it was noticed, and ended before it is told.
+        let long = std::mem::take(&mut self.longest) > self.kept / 2;
+        if long { LiveEvent::CutOff } else { LiveEvent::Lost }
+    }
 }
 
 impl NatsControl {
@@ -91,6 +121,7 @@ impl NatsSubscriber {
         link: Link,
         streams: Arc<Streams>,
         lost: Lost,
+        kept: Duration,
         stopped: watch::Receiver<bool>,
     ) -> Result<(NatsControl, Self), async_nats::SubscribeError> {
         let digests: Events = Box::pin(link.client.subscribe(nats::DIGESTS).await?);
@@ -98,7 +129,10 @@ impl NatsSubscriber {
         let (added, addeds) = mpsc::channel(ADDED);
         let control = NatsControl { link, added, slots: Arc::default() };
         let events = SelectAll::from_iter([digests, controls]);
-        Ok((control, Self { streams, events, added: addeds, lost, stopped, ended: false }))
+        Ok((
+            control,
+            Self { streams, events, added: addeds, lost, silence: Silence::new(kept), stopped, ended: false },
+        ))
     }
 
     pub(crate) async fn next(&mut self) -> Option<LiveEvent> {
@@ -121,8 +155,8 @@ impl NatsSubscriber {
                     Some(events) => self.events.push(events),
                     None => self.ended = true,
                 },
-                _ = self.lost.slow.changed() => return Some(LiveEvent::Lost),
-                _ = self.lost.probed.changed() => return Some(LiveEvent::Lost),
+                _ = self.lost.slow.changed() => return Some(self.silence.doubt()),
+                _ = self.lost.probed.changed() => return Some(self.silence.doubt()),
                 // What was appended before the end is here already: its live copy came before its answer.
                 () = stops(&mut self.stopped) => self.ended = true,
             }
@@ -133,7 +167,7 @@ impl NatsSubscriber {
         for watched in [&mut self.lost.slow, &mut self.lost.probed] {
             if watched.has_changed().unwrap_or(false) {
                 watched.mark_unchanged();
-                return Some(LiveEvent::Lost);
+                return Some(self.silence.doubt());
             }
         }
         while let Ok(events) = self.added.try_recv() {
@@ -147,7 +181,8 @@ impl NatsSubscriber {
         None
     }
 
-    fn event(&self, message: Message) -> Option<LiveEvent> {
+    fn event(&mut self, message: Message) -> Option<LiveEvent> {
+        self.silence.heard();
         if message.subject.as_str() == nats::DIGESTS {
             let Digest { epoch, heads } = serde_json::from_slice(&message.payload).ok()?;
             return Some(LiveEvent::Heads { epoch, heads });

@@ -11,6 +11,7 @@ mod append;
 mod connect;
 mod consuming;
 mod digest;
+mod groups;
 mod link;
 mod live;
 mod making;
@@ -234,6 +235,7 @@ impl Nats {
             self.0.link.clone(),
             self.0.streams.clone(),
             lost,
+            self.0.options.dedup_window,
             self.0.stopped.subscribe(),
         )
         .await
@@ -283,6 +285,18 @@ impl Nats {
 
     pub(crate) async fn settled(&self, group: Group, shard: Shard) -> Result<Seq, ReadError> {
         self.0.streams.settled(group, shard).await
+    }
+
+    pub(crate) async fn acknowledged(&self, group: Group) -> Result<Vec<(Shard, Position)>, ReadError> {
+        self.0.streams.acknowledged(group).await
+    }
+
+    pub(crate) async fn purged(&self) -> Result<Vec<(Shard, Position)>, ReadError> {
+        self.0.streams.purged().await
+    }
+
+    pub(crate) async fn begin_again(&self, group: Group) -> Result<(), ConsumeError> {
+        consuming::begin_again(&self.0.streams, group, self.0.options.ack_wait).await
     }
 
     pub(crate) async fn request(

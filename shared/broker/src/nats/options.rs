@@ -1,5 +1,6 @@
 //! What an operator says of NATS.
 
+use crate::consume::ACK_WAIT;
 use runtime::config::{Reader, Secret};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub struct NatsOptions {
     pub max_bytes: i64,
     /// How long a dedup key is remembered; default 2 minutes (reliability page).
     pub dedup_window: Duration,
-    /// How long a consumer may keep an entry before another gets it; default 30 s.
+    /// How long a consumer may keep an entry before another gets it; without saying that it keeps it; default 6 s.
     pub ack_wait: Duration,
     /// Live events that may wait in one slot's subscription; default 8,192.
     pub live_queue: usize,
@@ -47,7 +48,7 @@ impl NatsOptions {
             replicas: 1,
             max_bytes: -1,
             dedup_window: Duration::from_secs(120),
-            ack_wait: Duration::from_secs(30),
+            ack_wait: ACK_WAIT,
             live_queue: 8_192,
         }
     }

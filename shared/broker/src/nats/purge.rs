@@ -13,9 +13,11 @@ use serde::de::DeserializeOwned;
 
 /// A message of a stream, whatever it is.
 #[derive(Debug, Clone, Copy)]
-struct Stored {
-    seq: Seq,
+pub(super) struct Stored {
+    pub(super) seq: Seq,
     at: Timestamp,
+    /// Not a probe.
+    pub(super) is_entry: bool,
 }
 
 /// What the JetStream API says in place of an answer.
@@ -46,6 +48,7 @@ struct LeadersAnswer {
 
 #[derive(Debug, Deserialize)]
 struct LeadersMessage {
+    subject: String,
     seq: Seq,
     time: Timestamp,
 }
@@ -107,13 +110,18 @@ impl Streams {
     }
 
     /// Returns the first message at or behind a seq, as the stream's leader knows it.
-    async fn stored_from(&self, shard: Shard, seq: Seq) -> Result<Option<Stored>, ReadError> {
+    pub(super) async fn stored_from(&self, shard: Shard, seq: Seq) -> Result<Option<Stored>, ReadError> {
         let question = serde_json::json!({ "seq": seq, "next_by_subj": nats::log_pattern(shard) });
         let stream = nats::stream(shard);
         if self.has_copies(shard) {
             let subject = format!("$JS.API.STREAM.MSG.GET.{stream}");
             let found: Option<LeadersAnswer> = self.api(subject, &question).await?;
-            return Ok(found.map(|found| Stored { seq: found.message.seq, at: found.message.time }));
+            let stored = |LeadersMessage { subject, seq, time }| Stored {
+                seq,
+                at: time,
+                is_entry: nats::channel_of(&subject).is_some(),
+            };
+            return Ok(found.map(|found| stored(found.message)));
         }
         let answer = self.ask(format!("$JS.API.DIRECT.GET.{stream}"), &question).await?;
         match answer.status {
@@ -124,7 +132,7 @@ impl Streams {
     }
 
     /// Asks the JetStream API; `None` when what it is asked for is not there.
-    async fn api<T: DeserializeOwned>(
+    pub(super) async fn api<T: DeserializeOwned>(
         &self,
         subject: String,
         question: &serde_json::Value,
@@ -147,7 +155,8 @@ impl Streams {
 /// Reads seq and time of a direct get's answer.
 fn stored(answer: &Message) -> Option<Stored> {
     let at = Timestamp::parse(header(answer, "Nats-Time-Stamp")?)?;
-    Some(Stored { seq: header(answer, "Nats-Sequence")?.parse().ok()?, at })
+    let is_entry = header(answer, "Nats-Subject").and_then(nats::channel_of).is_some();
+    Some(Stored { seq: header(answer, "Nats-Sequence")?.parse().ok()?, at, is_entry })
 }
 
 fn failed(error: ReadError) -> PurgeError {

@@ -2,10 +2,10 @@
 
 use super::OpenError;
 use super::append::ApiError;
+use super::groups::Settled;
 use super::link::{AskError, Link, Outgoing};
 use super::making::{checked, epoch_of, there, wanted};
 use super::options::NatsOptions;
-use crate::consume::Group;
 use crate::log::{Entry, LogPage, ReadError, ReadLimit};
 use async_nats::jetstream::stream::Info;
 use async_nats::jetstream::{self, Context};
@@ -14,15 +14,11 @@ use bytes::Bytes;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::{SHARDS, Shard, Slot, nats};
 use serde::Deserialize;
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
-use std::time::{Duration, Instant};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 /// How long the server may take for one question. Chosen: an election is not waited for, its asker tries again.
 const DEADLINE: Duration = Duration::from_secs(4);
-
-/// How old an answer may be that says what a group has acknowledged. Chosen: a tail longer by what comes in it.
-const SETTLED_FOR: Duration = Duration::from_millis(500);
 
 /// Messages of one batch get. Reliability page: 70,000 a second at this size.
 const BATCH: usize = 100;
@@ -36,8 +32,7 @@ pub(super) struct Streams {
     context: Context,
     options: NatsOptions,
     lives: RwLock<Vec<Life>>,
-    /// Up to where groups have acknowledged everything, and when that was asked.
-    settled: Mutex<HashMap<(Group, Shard), (Seq, Instant)>>,
+    pub(super) settled: Settled,
 }
 
 /// One stream as it was last looked at.
@@ -79,7 +74,7 @@ impl Streams {
             context,
             options: options.clone(),
             lives: RwLock::new(lives),
-            settled: Mutex::default(),
+            settled: Settled::default(),
         })
     }
 
@@ -179,31 +174,6 @@ impl Streams {
     ) -> Result<Option<Identified>, ReadError> {
         let question = serde_json::json!({ "seq": seq + 1, "next_by_subj": nats::log(channel) });
         self.one_of_leader(Slot::of(channel).shard, &question).await
-    }
-
-    /// Returns up to where a group has acknowledged everything; it only rises, so an answer that is a moment old is
-    /// merely too careful. A group without consumers has acknowledged nothing.
-    pub(super) async fn settled(&self, group: Group, shard: Shard) -> Result<Seq, ReadError> {
-        #[derive(Deserialize)]
-        struct Info {
-            ack_floor: Option<Floor>,
-        }
-        #[derive(Deserialize)]
-        struct Floor {
-            stream_seq: Seq,
-        }
-        let lock = || self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((seq, _)) = lock().get(&(group, shard)).filter(|(_, asked)| asked.elapsed() < SETTLED_FOR)
-        {
-            return Ok(*seq);
-        }
-        let subject = format!("$JS.API.CONSUMER.INFO.{}.{group}", nats::stream(shard));
-        let answer = self.link.ask(Outgoing::new(subject, Bytes::new()), DEADLINE).await.map_err(failed)?;
-        let info: Info = serde_json::from_slice(&answer.payload)
-            .map_err(|_| ReadError::Failed("a consumer's state cannot be read".to_owned()))?;
-        let seq = info.ack_floor.map_or(0, |floor| floor.stream_seq);
-        lock().insert((group, shard), (seq, Instant::now()));
-        Ok(seq)
     }
 
     /// Asks the leader of a stream for one message. A single server is its own leader, and quicker by direct get.

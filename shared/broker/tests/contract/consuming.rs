@@ -4,7 +4,7 @@ use crate::world::{DEADLINE, PERSISTENCE, SEARCH, Wishes, World, append, channel
 use broker::{Broker, Consumer, Delivery};
 use protocol::subjects::Slot;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Long enough for entries that are there, short enough to find that there are none.
 const WAIT: Duration = Duration::from_millis(100);
@@ -225,4 +225,55 @@ pub(crate) async fn a_fetch_waits_for_the_first_entry(world: &impl World) {
     let waiting = tokio::spawn(async move { consumer.fetch(10, DEADLINE).await.unwrap() });
     append(&broker, &channel("general"), "at last").await;
     assert_eq!(said(&in_time("a fetch", waiting).await.unwrap()), ["at last"]);
+}
+
+pub(crate) async fn what_a_member_keeps_is_not_given_to_another(world: &impl World) {
+    let impatient = Wishes { ack_wait: Duration::from_millis(600), ..Wishes::default() };
+    let broker = world.open_with(impatient).await;
+    filled(&broker, 2).await;
+    let mut slow = broker.consume(PERSISTENCE).await.unwrap();
+    assert_eq!(fetch(&mut slow, 10).await.len(), 2);
+    let mut other = broker.consume(PERSISTENCE).await.unwrap();
+    for _ in 0..15 {
+        let kept = Instant::now();
+        slow.keep().await;
+        let taken = fetch(&mut other, 10).await;
+        // On a machine that stood still they were due.
+        assert!(taken.is_empty() || kept.elapsed() > impatient.ack_wait, "{:?}", said(&taken));
+    }
+    let taken = in_time("what is not kept any more", other.fetch(10, 2 * DEADLINE)).await.unwrap();
+    assert_eq!(said(&taken), ["0", "1"]);
+}
+
+pub(crate) async fn a_group_that_begins_again_gets_everything(world: &impl World) {
+    let broker = world.open().await;
+    assert_eq!(broker.acknowledged(PERSISTENCE).await, Ok(Vec::new()));
+    assert_eq!(broker.purged().await, Ok(Vec::new()));
+    let general = channel("general");
+    append(&broker, &general, "first").await;
+    let last = append(&broker, &general, "last").await;
+    let mut consumer = broker.consume(PERSISTENCE).await.unwrap();
+    let taken = fetch(&mut consumer, 10).await;
+    ack(&mut consumer, &taken).await;
+    drop(consumer);
+    // On NATS each start puts probes into the log, which are acknowledged as well.
+    let broker = world.restart(broker).await;
+    let mut consumer = broker.consume(PERSISTENCE).await.unwrap();
+    assert!(fetch(&mut consumer, 10).await.is_empty());
+    drop(consumer);
+    let broker = world.restart(broker).await;
+    let acknowledged = async {
+        loop {
+            let found = broker.acknowledged(PERSISTENCE).await.unwrap();
+            if !found.is_empty() {
+                return found;
+            }
+            tokio::time::sleep(WAIT).await;
+        }
+    };
+    let acknowledged = in_time("the acknowledgements", acknowledged).await;
+    assert_eq!(acknowledged, [(Slot::of(&general).shard, last)], "the last entry, whatever lies behind it");
+    broker.begin_again(PERSISTENCE).await.unwrap();
+    let mut consumer = broker.consume(PERSISTENCE).await.unwrap();
+    assert_eq!(said(&fetch(&mut consumer, 10).await), ["first", "last"]);
 }

@@ -6,6 +6,7 @@
     reason = "a test says what it expects by failing, and owns its tasks"
 )]
 
+mod cluster;
 mod consuming;
 mod duplicates;
 mod embedded;
@@ -13,31 +14,61 @@ mod live;
 mod log;
 mod nats;
 mod nats_faults;
+mod node;
 mod purging;
 mod requests;
 mod world;
 
-/// Runs each behaviour on each adapter.
-macro_rules! contract {
-    ($($module:ident { $($behaviour:ident,)* })*) => {
-        mod on_embedded {
+/// Runs behaviours in a world.
+macro_rules! on {
+    ($place:ident, $world:expr, $($module:ident { $($behaviour:ident,)* })*) => {
+        mod $place {
             $(mod $module {
                 $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $behaviour() {
-                    crate::$module::$behaviour(&crate::embedded::Embedded::new()).await;
-                })*
-            })*
-        }
-
-        mod on_nats {
-            $(mod $module {
-                $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn $behaviour() {
-                    crate::$module::$behaviour(&crate::nats::Nats::new()).await;
+                    crate::$module::$behaviour(&$world).await;
                 })*
             })*
         }
     };
+}
+
+/// Runs each behaviour on each adapter.
+macro_rules! contract {
+    ($($behaviours:tt)*) => {
+        on! { on_embedded, crate::embedded::Embedded::new(), $($behaviours)* }
+        on! { on_nats, crate::nats::Nats::new(), $($behaviours)* }
+    };
+}
+
+// What several servers do in another way than one: copies, leaders, the way of an answer.
+on! {
+    on_a_cluster, crate::cluster::Cluster::new(),
+    log {
+        what_was_answered_survives_an_abrupt_end,
+        ranges_are_ascending_and_bounded,
+        an_unknown_channel_is_empty,
+        a_page_reaches_no_further_than_its_head,
+        many_writers_lose_and_double_nothing,
+    }
+    duplicates {
+        a_second_append_of_a_key_is_the_first_one,
+        a_key_is_remembered_across_an_abrupt_end,
+        of_two_that_expect_the_same_one_wins,
+    }
+    live {
+        copies_of_many_writers_are_unbroken_chains,
+        subscribing_then_reading_the_head_leaves_no_gap,
+    }
+    consuming {
+        members_share_while_entries_come,
+        what_was_not_acknowledged_survives_an_abrupt_end,
+        a_group_that_begins_again_gets_everything,
+    }
+    purging {
+        what_is_purged_is_gone_and_reads_say_so,
+        positions_go_on_rising_when_everything_was_purged,
+    }
 }
 
 contract! {
@@ -90,6 +121,8 @@ contract! {
         acknowledgements_survive_a_restart,
         what_was_not_acknowledged_survives_an_abrupt_end,
         a_fetch_waits_for_the_first_entry,
+        what_a_member_keeps_is_not_given_to_another,
+        a_group_that_begins_again_gets_everything,
     }
     purging {
         what_is_purged_is_gone_and_reads_say_so,

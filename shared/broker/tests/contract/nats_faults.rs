@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 /// Writes `each` entries one after the other, each as often as it takes; returns where they are.
-async fn write(broker: Broker, writer: usize, each: usize) -> Vec<(u64, String)> {
+pub(crate) async fn write(broker: Broker, writer: usize, each: usize) -> Vec<(u64, String)> {
     let general = channel("general");
     let mut places = Vec::new();
     for n in 0..each {

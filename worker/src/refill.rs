@@ -2,31 +2,45 @@
 //!
 //! It lacks it when its file was deleted, or is an older copy. What it has for good it says itself; what it should
 //! have is what its group acknowledged and what was purged, and both follow what it has for good, so an intact store
-//! is never behind. The group has one member, who gets the log in its order: the store reaches without a gap as far
-//! as it reaches.
+//! is never behind.
 
-use broker::{DeliveryId, Embedded};
+use crate::persistence::PERSISTENCE;
+use broker::{Broker, ConsumeError, ReadError};
 use protocol::ids::Position;
 use protocol::subjects::Shard;
 use std::time::Duration;
 use store::{Store, StoreError};
-use worker::PERSISTENCE;
 
-/// Between two looks at the log.
+/// Between two looks at the store.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Why it is not known whether the store has everything, or cannot be mended.
+#[derive(Debug, thiserror::Error)]
+pub enum RefillError {
+    /// The log cannot be asked.
+    #[error("log cannot be asked")]
+    Log(#[from] ReadError),
+    /// The log cannot be consumed anew.
+    #[error("log cannot be consumed anew")]
+    Consume(#[from] ConsumeError),
+    /// The store cannot be asked.
+    #[error("store cannot be asked")]
+    Store(#[from] StoreError),
+}
 
 /// A store on its way to have everything again.
 pub(crate) struct Refill {
-    /// Up to where its group comes again.
-    upto: DeliveryId,
+    /// What it should have, of what the log can still give.
+    wanted: Vec<(Shard, Position)>,
 }
 
 /// Looks whether the store has what it should have; when it has not, its group begins at the first entry again. To be
-/// called before the group has members.
-pub(crate) async fn begin(log: &Embedded, store: &Store) -> anyhow::Result<Option<Refill>> {
-    let has_what_was_purged = has(store, &log.purged()).await?;
-    let acknowledged = log.acknowledged(PERSISTENCE).await?;
-    if has_what_was_purged && has(store, acknowledged.as_slice()).await? {
+/// called before this process joins the group.
+pub(crate) async fn begin(broker: &Broker, store: &Store) -> Result<Option<Refill>, RefillError> {
+    // What was acknowledged first: what the store has is then at least as new.
+    let (wanted, purged) = (broker.acknowledged(PERSISTENCE).await?, broker.purged().await?);
+    let has_what_was_purged = has(store, &purged).await?;
+    if has_what_was_purged && has(store, &wanted).await? {
         return Ok(None);
     }
     if !has_what_was_purged {
@@ -35,7 +49,8 @@ pub(crate) async fn begin(log: &Embedded, store: &Store) -> anyhow::Result<Optio
         );
     }
     tracing::warn!("the store lacks what the log says it has: it is filled again from the log");
-    Ok(Some(Refill { upto: log.begin_again(PERSISTENCE) }))
+    broker.begin_again(PERSISTENCE).await?;
+    Ok(Some(Refill { wanted }))
 }
 
 /// Whether the store reaches as far as that.
@@ -50,10 +65,11 @@ async fn has(store: &Store, places: &[(Shard, Position)]) -> Result<bool, StoreE
 
 impl Refill {
     /// Waits until the store has all that the log can give: before that, members would be told of no channels.
-    pub(crate) async fn done(self, log: &Embedded) {
-        while !log.has_come_to(PERSISTENCE, self.upto) {
+    pub(crate) async fn done(self, store: &Store) -> Result<(), StoreError> {
+        while !has(store, &self.wanted).await? {
             tokio::time::sleep(LOOK).await;
         }
         tracing::info!("the store is filled");
+        Ok(())
     }
 }
