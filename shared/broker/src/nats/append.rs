@@ -118,7 +118,7 @@ impl Publisher {
         }
         let shard = Slot::of(&append.channel).shard;
         let window = self.windows.of(shard);
-        let Some(place) = window.enter(PLACE_WAIT).await else { return Err(AppendError::Unavailable) };
+        let place = window.enter(PLACE_WAIT).await?;
         let began = Instant::now();
         let verdict = self.decided(streams, &append, began + ATTEMPTS).await;
         window.leave(place, began.elapsed());

@@ -189,12 +189,7 @@ impl Nats {
         if self.has_stopped() {
             return Err(AppendError::Closed);
         }
-        let appended = self.0.publisher.append(&self.0.streams, append).await;
-        // A window that was closed meanwhile let nothing in.
-        appended.map_err(|error| match error {
-            AppendError::Unavailable if self.has_stopped() => AppendError::Closed,
-            other => other,
-        })
+        self.0.publisher.append(&self.0.streams, append).await
     }
 
     pub(crate) async fn head(&self, channel: &ChannelId) -> Result<Position, ReadError> {

@@ -3,6 +3,7 @@
 //! Beyond what its disk syncs in a moment, a stream that syncs each append goes silent for seconds instead of
 //! refusing (reliability page). So the number in flight follows the time that an acknowledgement takes.
 
+use crate::append::AppendError;
 use protocol::subjects::{SHARDS, Shard};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -61,9 +62,13 @@ impl Window {
         Self { places: Semaphore::new(SIZE.1), state: Mutex::new(state) }
     }
 
-    /// Waits for a place; `None` when there is none in time or the window is closed.
-    pub(super) async fn enter(&self, wait: Duration) -> Option<SemaphorePermit<'_>> {
-        timeout(wait, self.places.acquire()).await.ok()?.ok()
+    /// Waits for a place.
+    ///
+    /// # Errors
+    /// `Unavailable` when there is none in time, `Closed` when there will be none.
+    pub(super) async fn enter(&self, wait: Duration) -> Result<SemaphorePermit<'_>, AppendError> {
+        let place = timeout(wait, self.places.acquire()).await.map_err(|_| AppendError::Unavailable)?;
+        place.map_err(|_| AppendError::Closed)
     }
 
     /// Gives a place back, after the time that the append took.
