@@ -20,32 +20,40 @@ from servers import PROGRAMS, ROOT, Fleet, Server
 RATES = [25, 50, 100, 200, 300, 400]
 GATEWAYS = [1, 2, 4]
 
+# Messages outstanding at once: as many as all processes of `nats bench` together have.
+OUTSTANDING = 16 * streams.BATCH
+# So many wait for each other's syncs; how long is in the percentiles.
+SENDS = ["--prefix", "pipelined", "--senders", OUTSTANDING, "--max-latency-ms", 30_000]
+
 
 def sends(rounds: int, seconds: int) -> list[dict]:
     """Sends through a gateway beside what the official bench appends to the same server, in turn which comes first."""
     found = []
     for n in range(rounds):
-        with Fleet("sends") as fleet:
+        with Fleet("sends", "pipelined") as fleet:
             lanes, bare = streams.chat_lanes(fleet), streams.bare_lanes(fleet)
-            size = streams.payload_size(fleet, lanes, through_gateway(fleet, lanes, 2)["bytes_each"])
+            size = streams.payload_size(fleet, lanes, through_gateway(fleet, lanes, 2, SENDS)["bytes_each"])
             runs = {
-                "gateway": lambda: through_gateway(fleet, lanes, seconds),
+                "gateway": lambda: through_gateway(fleet, lanes, seconds, SENDS),
+                "few": lambda: through_gateway(fleet, lanes, seconds, []),
                 "same": lambda: streams.publish(fleet, lanes, size, seconds),
                 "bare": lambda: streams.publish(fleet, bare, size, seconds),
             }
             order = [*runs] if n % 2 == 0 else [*runs][::-1]
             seen = {name: runs[name]() for name in order}
-        run, same, bare = seen["gateway"], seen["same"], seen["bare"]
+        run, few, same, bare = seen["gateway"], seen["few"], seen["same"], seen["bare"]
         run |= {"same": same.per_second, "bare": bare.per_second, "bench_bytes_each": same.bytes_each}
+        run |= {"few": few["acks_per_second"], "few_p99": few["ack_latency_ms"]["p99"]}
+        run["missed"] += few["missed"]
         found.append(run)
-        rates = f"{run['acks_per_second']:,.0f} a second against {same.per_second:,.0f} and {bare.per_second:,.0f}"
+        rates = [run["acks_per_second"], run["few"], same.per_second, bare.per_second]
         print(f"round {n + 1}: {rates}, missed: {run['missed']}", flush=True)
     return found
 
 
-def through_gateway(fleet: Fleet, lanes: dict[str, str], seconds: int) -> dict:
+def through_gateway(fleet: Fleet, lanes: dict[str, str], seconds: int, options: list) -> dict:
     before = streams.look(fleet, [*lanes])
-    run = fleet.load("sends", "--seconds", seconds)
+    run = fleet.load("sends", "--seconds", seconds, *options)
     streams.wait_until_read(fleet)
     appended = streams.between(before, streams.look(fleet, [*lanes]))
     return run | {"bytes_each": appended.bytes_each}
@@ -57,11 +65,15 @@ def sends_rows(runs: list[dict]) -> list[Row]:
     rates = [median_of(same.runs, name) for name in ("acks_per_second", "same", "bare")]
     p99 = median_of(same.runs, "ack_latency_ms", "p99")
     sizes = [median_of(same.runs, name) for name in ("bytes_each", "bench_bytes_each")]
-    what = "200 senders in 200 channels, one outstanding each, through a gateway: part of what `nats bench` appends"
+    few = judge(runs, lambda run: run["few"] / run["same"], ".2f")
+    few_rates = f"{median_of(few.runs, 'few'):,.0f} a second, p99 {median_of(few.runs, 'few_p99'):.1f} ms"
+    senders = f"{OUTSTANDING:,} senders in as many channels, one outstanding each, through a gateway"
+    what = f"{senders}: part of what `nats bench` appends"
     of = f"{rates[0]:,.0f} a second of {rates[1]:,.0f}, p99 {p99:.1f} ms, {sizes[0]:.0f} and {sizes[1]:.0f} bytes each"
     held = same.sound and same.median >= 0.8
     return [
         Row(f"{what} to the log's own streams, which the worker reads", ">= 0.8", "", f"{same.seen}; {of}", held),
+        Row("200 senders in 200 channels, of that", "", "", f"{few.seen}; {few_rates}", None),
         Row(f"{what} to streams that nobody reads", "", "", f"{bare.seen}; of {rates[2]:,.0f} a second", None),
     ]
 
@@ -164,7 +176,7 @@ Written by `make bench-nats` (`{command}`) {revision()}; {PROGRAMS.name} build, 
 |---|---|---|---|---|
 {chr(10).join(map(str, rows))}
 
-- **Sends against `nats bench`.** `nats bench js pub async --dedup --batch {streams.BATCH} --multisubjectmax {streams.SUBJECTS}`, one process for each of the sixteen streams, payloads of the size that makes messages as large in the stream as the gateway's; what it appends is counted at the server over the same number of seconds. On the log's own streams everything is as it is for the gateway: live copies, the worker's consumers, the deduplication. The other streams have the same settings without live copies and without readers. The gateway has 200 messages outstanding, `nats bench` {16 * streams.BATCH}.
+- **Sends against `nats bench`.** `nats bench js pub async --dedup --batch {streams.BATCH} --multisubjectmax {streams.SUBJECTS}`, one process for each of the sixteen streams, payloads of the size that makes messages as large in the stream as the gateway's; what it appends is counted at the server over the same number of seconds. On the log's own streams everything is as it is for the gateway: live copies, the worker's consumers, the deduplication. The other streams have the same settings without live copies and without readers. Both have {OUTSTANDING:,} messages outstanding; with 200 the gateway waits for a stream's sync more often than the stream waits for it.
 - **Fan-out against embedded mode.** What is compared is the process that clients are connected to: the gateway alone, and the standalone process, which also has log, store and roles in it. At these rates nearly all of its CPU are deliveries (1,000 for each append). What NATS adds elsewhere is in the second figure, which counts nats-server and worker as well. Everything of a server is on one core, the client on the other.
 
 One room of 1,000 over several gateways, rates rising until p99 is {SATURATED_MS} ms, something is missed, or the client has no more (it looks at its sockets every 20 ms, which is in the p99). Nothing is pinned: on {os.cpu_count()} cores more gateways cannot make more deliveries, so that the sum shows what sharing costs, not what more machines give.

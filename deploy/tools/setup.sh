@@ -59,7 +59,8 @@ cargo_deny() {
 python() {
     local wanted=deploy/standalone/tests/python/requirements.txt
     local stamp=$TOOLS/python/requirements.txt
-    cmp -s "$wanted" "$stamp" && return
+    # Its programs name the folder that it was made in, which may have been moved since.
+    cmp -s "$wanted" "$stamp" && "$TOOLS/python/bin/pytest" --version >/dev/null 2>&1 && return
     say "installing the Python side of the tests"
     rm -rf "$TOOLS/python"
     python3 -m venv "$TOOLS/python"

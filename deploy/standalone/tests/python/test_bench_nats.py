@@ -11,7 +11,7 @@ import bench_nats  # noqa: E402
 
 def run(**more):
     plain = {
-        "acks_per_second": 4_000, "same": 5_000, "bare": 8_000, "bytes_each": 780, "bench_bytes_each": 781,
+        "acks_per_second": 4_000, "same": 5_000, "bare": 8_000, "few": 3_000, "few_p99": 9, "bytes_each": 780, "bench_bytes_each": 781,
         "ack_latency_ms": {"p99": 20}, "latency_ms": {"p99": 20}, "rate": 25,
         "deliveries_per_second": 25_000, "deliveries_per_cpu_second": 100_000, "server_cpu_s": 3, "gateways_cpu_s": 2,
         "missed": [], "client_was_the_bottleneck": False,
@@ -29,9 +29,9 @@ def run(**more):
     ],
 )
 def test_sends_are_judged_against_the_streams_that_the_worker_reads(runs, held):
-    gate, beside = bench_nats.sends_rows(runs)
-    assert (gate.held, beside.held) == (held, None)
-    assert str(beside).endswith(" |  |"), "no gate is held or missed there"
+    gate, *beside = bench_nats.sends_rows(runs)
+    assert gate.held == held
+    assert all(row.held is None and str(row).endswith(" |  |") for row in beside), "no gate is held or missed there"
 
 
 @pytest.mark.parametrize(("ratios", "held"), [([0.9, 0.89, 0.91], True), ([0.89, 0.89, 2.0], False)])
