@@ -99,7 +99,15 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let Config { settings, nats, gateway, stop } = config;
     let process = Process::start(&settings).await?;
     let shutdown = &process.shutdown;
-    let nats = Nats::connect(nats, shutdown).await.context("cannot use NATS (NATS_URL)")?;
+    // A start may take long, and whoever asks for the end meanwhile need not wait for it.
+    let connected = tokio::select! {
+        connected = Nats::connect(nats, shutdown) => Some(connected.context("cannot use NATS (NATS_URL)")?),
+        () = shutdown.triggered() => None,
+    };
+    let Some(nats) = connected else {
+        stop::wait_and_stop(shutdown, stop, Vec::new()).await;
+        return Ok(process.exit_code());
+    };
     nats.tell(&process.readiness);
     let broker = Broker::Nats(nats);
     let users = if settings.debug { protocol::development::profiles() } else { Vec::new() };

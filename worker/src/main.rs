@@ -104,7 +104,15 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
     let Config { settings, nats, store, worker, stop } = config;
     let process = Process::start(&settings).await?;
     let shutdown = &process.shutdown;
-    let (broker, store) = open(nats, &store, shutdown).await?;
+    // A start may take long, and whoever asks for the end meanwhile need not wait for it.
+    let opened = tokio::select! {
+        opened = open(nats, &store, shutdown) => Some(opened?),
+        () = shutdown.triggered() => None,
+    };
+    let Some((broker, store)) = opened else {
+        stop::wait_and_stop(shutdown, stop, Vec::new()).await;
+        return Ok(process.exit_code());
+    };
     if let Broker::Nats(nats) = &broker {
         nats.tell(&process.readiness);
     }
@@ -115,7 +123,6 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
         }
         process.started(&settings, None).context("cannot write addresses.json in DATA_DIR")
     };
-    // A start may take long, and whoever asks for the end meanwhile need not wait for it.
     tokio::select! {
         started = start => started?,
         () = shutdown.triggered() => {}

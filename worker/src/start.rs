@@ -6,9 +6,10 @@ use crate::persistence::PERSISTENCE;
 use crate::refill::{self, RefillError};
 use crate::retention::Retention;
 use crate::{announcing, commands, consumer, directory, events, history, persistence, serving};
-use broker::{Broker, ConsumeError, ReadLimit, ServeError};
+use broker::{Broker, ConsumeError, ReadError, ReadLimit, ServeError};
 use protocol::ids::ChannelId;
 use protocol::subjects::{RequestSubject, SHARDS, Shard, Slot};
+use runtime::patience;
 use runtime::shutdown::{Shutdown, Stage};
 use std::future::Future;
 use std::time::Duration;
@@ -29,11 +30,24 @@ pub enum StartError {
     Serve(#[from] ServeError),
 }
 
+impl StartError {
+    /// Whether it passes by itself.
+    fn passes(&self) -> bool {
+        match self {
+            Self::Consume(error) | Self::Refill(RefillError::Consume(error)) => {
+                matches!(error, ConsumeError::Failed(_))
+            }
+            Self::Refill(RefillError::Log(error)) => !matches!(error, ReadError::Closed),
+            Self::Refill(RefillError::Store(_)) | Self::Serve(_) => false,
+        }
+    }
+}
+
 /// Starts a worker; when this returns, its roles serve. One that persists first sees to it that the store has
 /// everything that the log says it has.
 ///
 /// # Errors
-/// [`StartError`] when the broker refuses.
+/// [`StartError`] when the broker refuses, for [`patience::START`] if that may pass.
 pub async fn start(
     config: &Config,
     broker: &Broker,
@@ -41,7 +55,7 @@ pub async fn start(
     shutdown: &Shutdown,
 ) -> Result<(), StartError> {
     if config.roles.contains(&Role::Persistence) {
-        let refill = refill::begin(broker, store).await?;
+        let refill = patiently(|| async { Ok(refill::begin(broker, store).await?) }).await?;
         start_persistence(config, broker, store, shutdown).await?;
         if let Some(refill) = refill {
             refill.done(store).await.map_err(RefillError::Store)?;
@@ -81,13 +95,20 @@ pub async fn start(
     Ok(())
 }
 
+/// Takes a step again for as long as what hinders it may pass.
+async fn patiently<T, S: Future<Output = Result<T, StartError>>>(
+    step: impl FnMut() -> S,
+) -> Result<T, StartError> {
+    patience::patiently(patience::START, StartError::passes, step).await
+}
+
 async fn start_persistence(
     config: &Config,
     broker: &Broker,
     store: &Store,
     shutdown: &Shutdown,
 ) -> Result<(), StartError> {
-    let consumer = broker.consume(PERSISTENCE).await?;
+    let consumer = patiently(|| async { Ok(broker.consume(PERSISTENCE).await?) }).await?;
     let (touched, touches) = mpsc::channel(announcing::QUEUE);
     spawn(shutdown, "worker-announcing", announcing::run(broker.clone(), store.clone(), touches));
     let handler = persistence::Persistence::new(store.clone(), Some(touched));
@@ -164,7 +185,7 @@ const LOOK: Duration = Duration::from_millis(5);
 pub enum CaughtUpError {
     /// The log cannot be asked.
     #[error("log cannot be asked")]
-    Log(#[from] broker::ReadError),
+    Log(#[from] ReadError),
     /// The store cannot be asked.
     #[error("store cannot be asked")]
     Store(#[from] store::StoreError),

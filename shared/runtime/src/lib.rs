@@ -8,6 +8,7 @@ pub mod admin;
 pub mod backoff;
 pub mod clock;
 pub mod config;
+pub mod patience;
 pub mod priority;
 pub mod process;
 pub mod shutdown;

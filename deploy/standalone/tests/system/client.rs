@@ -117,6 +117,27 @@ impl Client {
         tokio::time::timeout(FRAME_DEADLINE, ended).await.expect("no close in time")
     }
 
+    /// The answer of this type to a frame with a `ref`, which is sent again while that is said to be unavailable.
+    pub(crate) async fn answered(&mut self, question: Value, kind: &str) -> Value {
+        let asked = async {
+            loop {
+                self.send(question.clone()).await.unwrap();
+                let frame = loop {
+                    let frame = self.receive().await.unwrap_or_else(|error| panic!("no {kind}: {error}"));
+                    if frame["ref"] == question["ref"] {
+                        break frame;
+                    }
+                };
+                if frame["type"] == kind {
+                    return frame;
+                }
+                assert_eq!(frame["code"], "unavailable", "{frame}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(FRAME_DEADLINE, asked).await.unwrap_or_else(|_| panic!("no {kind} in time"))
+    }
+
     /// All messages of a channel, oldest first, page by page.
     pub(crate) async fn whole_history(&mut self, channel: &str) -> Vec<Value> {
         let mut messages: Vec<Value> = Vec::new();
@@ -125,8 +146,7 @@ impl Client {
             if let Some(oldest) = messages.first() {
                 frame["before"] = json!({"epoch": oldest["epoch"], "seq": oldest["seq"]});
             }
-            self.send(frame).await.unwrap();
-            let page = self.expect("history").await;
+            let page = self.answered(frame, "history").await;
             let mut older = page["messages"].as_array().unwrap().clone();
             older.append(&mut messages);
             messages = older;

@@ -45,6 +45,7 @@ use protocol::subjects::{RequestSubject, Shard, nats};
 use protocol::time::Timestamp;
 use requests::Replier;
 use runtime::admin::Readiness;
+use runtime::patience;
 use runtime::shutdown::{Shutdown, Stage};
 use std::future::Future;
 use std::sync::Arc;
@@ -107,6 +108,13 @@ pub enum OpenError {
     Ended,
 }
 
+impl OpenError {
+    /// Whether it passes by itself: a stream without a leader cannot be used until one is chosen.
+    fn passes(&self) -> bool {
+        matches!(self, Self::Stream { .. })
+    }
+}
+
 /// The broker on NATS; cheap to clone.
 #[derive(Clone)]
 pub struct Nats(Arc<Inner>);
@@ -133,10 +141,11 @@ async fn until_closing(shutdown: Shutdown, task: impl Future<Output = ()>) {
 }
 
 impl Nats {
-    /// Connects, checks the server, makes the streams that are missing.
+    /// Connects, checks the server, makes the streams that are missing; waits for streams that have no leader yet.
     ///
     /// # Errors
-    /// [`OpenError`] when no server answers, or the one that does cannot carry the log.
+    /// [`OpenError`] when no server answers, the one that does cannot carry the log, or a stream cannot be used for
+    /// [`patience::START`].
     pub async fn connect(options: NatsOptions, shutdown: &Shutdown) -> Result<Self, OpenError> {
         // The client library's futures are large, and callers keep theirs small.
         Box::pin(Self::open(options, shutdown)).await
@@ -147,7 +156,8 @@ impl Nats {
         let client = connect::connect(&options, signals.clone()).await?;
         let (link, inbox) = Link::open(client, signals).await.map_err(|_| OpenError::Ended)?;
         shutdown.spawn("nats-inbox", until_closing(shutdown.clone(), inbox));
-        let streams = Arc::new(Streams::open(link.clone(), &options).await?);
+        let streams = || Streams::open(link.clone(), &options);
+        let streams = Arc::new(patience::patiently(patience::START, OpenError::passes, streams).await?);
         let (replier, replying) = Replier::start(link.clone());
         shutdown.spawn("nats-replies", until_closing(shutdown.clone(), replying));
         let (probed, stopped) = (watch::Sender::new(0), watch::Sender::new(false));
