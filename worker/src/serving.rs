@@ -31,14 +31,20 @@ pub(crate) trait Answers: Send + Sync + 'static {
     fn answer(&self, question: Self::Question) -> impl Future<Output = Answer<Self::Reply>> + Send;
 }
 
-/// Runs until the workers' stage of the shutdown; what was begun is answered.
+/// Runs until the workers' stage of the shutdown; what was asked before is answered.
 pub(crate) async fn run<A: Answers>(mut server: Server, answers: A, shutdown: Shutdown) {
     let (answers, places) = (Arc::new(answers), Arc::new(Semaphore::new(AT_ONCE as usize)));
+    let mut leaves = false;
     loop {
         let Ok(place) = places.clone().acquire_owned().await else { break };
         let request = tokio::select! {
             request = server.next() => request,
-            () = shutdown.reached(Stage::Finishing) => None,
+            () = shutdown.reached(Stage::Finishing), if !leaves => {
+                // Other workers get what comes from here on; what was asked before is still answered.
+                leaves = true;
+                server.leave();
+                continue;
+            }
         };
         let Some(request) = request else { break };
         if request.reply.is_abandoned() {

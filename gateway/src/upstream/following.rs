@@ -17,7 +17,7 @@ use bytes::Bytes;
 use protocol::envelope::Logged;
 use protocol::ephemeral::Ephemeral;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
-use protocol::subjects::Slot;
+use protocol::subjects::{Shard, Slot};
 use runtime::backoff;
 use runtime::clock::uptime_ms;
 use std::collections::HashMap;
@@ -201,10 +201,16 @@ impl Following {
         self.follow_up(channel, next, jobs);
     }
 
-    /// Something newest was dropped on the way, nobody knows of which channel: the log knows.
-    pub(super) fn on_doubt(&mut self, doubt: Doubt, reactors: &mut Reactors, jobs: &Jobs) {
+    /// Something newest was dropped on the way, nobody knows of which channel of a shard, or of any: the log knows.
+    pub(super) fn on_doubt(
+        &mut self,
+        (doubt, lost): (Doubt, Option<Shard>),
+        reactors: &mut Reactors,
+        jobs: &Jobs,
+    ) {
         metrics::counter!(crate::metrics::LIVE_LOST).increment(1);
-        let channels: Vec<ChannelId> = self.channels.keys().cloned().collect();
+        let of_shard = |channel: &&ChannelId| lost.is_none_or(|lost| Slot::of(channel).shard == lost);
+        let channels: Vec<ChannelId> = self.channels.keys().filter(of_shard).cloned().collect();
         for channel in channels {
             let epoch = self.broker.epoch(Slot::of(&channel).shard);
             self.notice_life(&channel, &epoch, reactors, jobs);

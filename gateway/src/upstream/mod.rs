@@ -31,6 +31,7 @@ use protocol::control::Control;
 use protocol::frames::Dialect;
 use protocol::ids::{ChannelId, Position, Seq};
 use protocol::limits::PAGE_BYTES_MAX;
+use protocol::subjects::Shard;
 use reactors::Reactors;
 use std::future::Future;
 use std::pin::Pin;
@@ -195,14 +196,14 @@ impl Upstream {
                 self.reactors.control(&Arc::new(control));
                 0
             }
-            LiveEvent::Lost => self.doubt(Doubt::Lost),
-            LiveEvent::CutOff => self.doubt(Doubt::CutOff),
+            LiveEvent::Lost(shard) => self.doubt(Doubt::Lost, shard),
+            LiveEvent::CutOff(shard) => self.doubt(Doubt::CutOff, shard),
         }
     }
 
-    fn doubt(&mut self, doubt: Doubt) -> usize {
+    fn doubt(&mut self, doubt: Doubt, shard: Option<Shard>) -> usize {
         self.reactors.lost();
-        self.following.on_doubt(doubt, &mut self.reactors, &self.jobs);
+        self.following.on_doubt((doubt, shard), &mut self.reactors, &self.jobs);
         0
     }
 

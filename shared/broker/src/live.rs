@@ -7,7 +7,7 @@ use crate::nats::{NatsControl, NatsSubscriber};
 use bytes::Bytes;
 use protocol::control::Control;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
-use protocol::subjects::Slot;
+use protocol::subjects::{Shard, Slot};
 
 /// What a subscriber hears.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,10 +39,10 @@ pub enum LiveEvent {
     },
     /// Somebody announced.
     Control(Control),
-    /// Some durable events were dropped on the way: compare heads and read the log.
-    Lost,
+    /// Some durable events of one shard, or of any, were dropped on the way: compare heads and read the log.
+    Lost(Option<Shard>),
     /// As `Lost`, and nothing came for so long that the log may have no more what was missed.
-    CutOff,
+    CutOff(Option<Shard>),
 }
 
 /// Why there is no subscription.
@@ -70,7 +70,7 @@ pub enum SubscriptionControl {
     /// Of the embedded broker.
     Embedded(EmbeddedControl),
     /// Of the broker on NATS.
-    Nats(NatsControl),
+    Nats(Box<NatsControl>),
 }
 
 impl SubscriptionControl {

@@ -18,6 +18,8 @@ pub(crate) const LIVE_DROPPED: &str = "broker_live_dropped_total";
 pub(crate) const EPHEMERAL_DROPPED: &str = "broker_ephemeral_dropped_total";
 /// Announcements dropped because a subscriber's queue was full.
 pub(crate) const CONTROL_DROPPED: &str = "broker_control_dropped_total";
+/// When a digest of changed heads was heard last, in seconds since 1970: older than a few seconds, and nobody tells them.
+pub(crate) const DIGEST_HEARD: &str = "broker_digest_heard_timestamp_seconds";
 /// Connections made to NATS.
 pub(crate) const CONNECTS: &str = "broker_connects_total";
 /// Appends that were sent once more, because no final answer came.

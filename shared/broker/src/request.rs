@@ -12,6 +12,9 @@ pub enum RequestError {
     /// Nobody serves the subject: certainly not served.
     #[error("nobody serves the subject")]
     NoResponders,
+    /// The server left without having begun it: certainly not served.
+    #[error("the server left without having begun the request")]
+    NotBegun,
     /// Too many requests wait there: certainly not served.
     #[error("too many requests wait")]
     Full,
@@ -30,7 +33,7 @@ impl RequestError {
     /// Returns what a client is told when the request was a command.
     pub fn code(self) -> ErrorCode {
         match self {
-            Self::NoResponders | Self::Full | Self::Closed => ErrorCode::Unavailable,
+            Self::NoResponders | Self::NotBegun | Self::Full | Self::Closed => ErrorCode::Unavailable,
             Self::Deadline | Self::GivenUp => ErrorCode::UnknownOutcome,
         }
     }
@@ -84,6 +87,15 @@ impl ReplyHandle {
         }
     }
 
+    /// Says that nobody began: the asker may ask another server.
+    pub(crate) fn not_begun(self) {
+        match self.0 {
+            // Its server is in this process and stops with it.
+            Reply::Embedded(reply) => drop(reply),
+            Reply::Nats(reply) => reply.not_begun(),
+        }
+    }
+
     /// Whether nobody waits for the answer any more.
     pub fn is_abandoned(&self) -> bool {
         match &self.0 {
@@ -102,7 +114,15 @@ pub enum Server {
 }
 
 impl Server {
-    /// Returns the next request; `None` when the broker has stopped. Cancel safe.
+    /// Takes no more from here on: what was asked before still comes from `next`, then `None`.
+    pub fn leave(&mut self) {
+        match self {
+            Self::Embedded(server) => server.leave(),
+            Self::Nats(server) => server.leave(),
+        }
+    }
+
+    /// Returns the next request; `None` when it left, or the broker has stopped, and nothing is left. Cancel safe.
     pub async fn next(&mut self) -> Option<Request> {
         match self {
             Self::Embedded(server) => server.next().await,

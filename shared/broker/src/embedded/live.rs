@@ -104,7 +104,7 @@ impl Subscribers {
     pub(super) fn lost(&self) {
         for subscribed in self.list().iter() {
             // In the queue it wakes whoever waits; one that is full wakes him anyway.
-            if subscribed.durable.try_send(LiveEvent::Lost).is_err() {
+            if subscribed.durable.try_send(LiveEvent::Lost(None)).is_err() {
                 subscribed.lost.store(true, Ordering::SeqCst);
             }
         }
@@ -169,7 +169,7 @@ impl EmbeddedSubscriber {
 
     pub(crate) fn try_next(&mut self) -> Option<LiveEvent> {
         if self.subscribed.lost.swap(false, Ordering::SeqCst) {
-            return Some(LiveEvent::Lost);
+            return Some(LiveEvent::Lost(None));
         }
         // Announcements are few; behind a busy log they would wait for ever.
         let event = self.control.try_recv().or_else(|_| self.durable.try_recv());

@@ -27,6 +27,7 @@ struct Subject {
 pub struct EmbeddedServer {
     subject: Arc<Subject>,
     stopped: watch::Receiver<bool>,
+    left: bool,
 }
 
 impl Subjects {
@@ -65,12 +66,23 @@ impl Subjects {
     pub(super) fn serve(&self, subject: RequestSubject, stopped: watch::Receiver<bool>) -> EmbeddedServer {
         let subject = self.get(subject);
         subject.servers.fetch_add(1, Ordering::SeqCst);
-        EmbeddedServer { subject, stopped }
+        EmbeddedServer { subject, stopped, left: false }
     }
 }
 
 impl EmbeddedServer {
+    pub(crate) fn leave(&mut self) {
+        if !std::mem::replace(&mut self.left, true) {
+            self.subject.servers.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
     pub(crate) async fn next(&mut self) -> Option<Request> {
+        if self.left {
+            // What waits goes to the servers that are left; the last one takes it itself.
+            let others = self.subject.servers.load(Ordering::SeqCst) > 0;
+            return if others { None } else { self.subject.queue.lock().await.try_recv().ok() };
+        }
         let receive = async {
             let mut queue = self.subject.queue.lock().await;
             queue.recv().await
@@ -89,6 +101,6 @@ impl EmbeddedServer {
 
 impl Drop for EmbeddedServer {
     fn drop(&mut self) {
-        self.subject.servers.fetch_sub(1, Ordering::SeqCst);
+        self.leave();
     }
 }

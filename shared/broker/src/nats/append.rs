@@ -178,6 +178,9 @@ impl Publisher {
             if timeout_at(deadline, up.wait_for(|up| *up)).await.is_err() {
                 return Err(if sent { AppendError::Unknown } else { AppendError::Unavailable });
             }
+            if Instant::now() >= deadline {
+                return Err(if sent { AppendError::Unknown } else { AppendError::Unavailable });
+            }
             let mut connects = self.link.signals.connects.subscribe();
             let waiting = one.get_or_insert_with(|| self.link.expect_one());
             let attempt = Instant::now() + ATTEMPT;
@@ -206,9 +209,6 @@ impl Publisher {
                 },
                 _ = connects.changed() => {}
                 () = sleep_until(attempt) => { metrics::counter!(crate::metrics::APPENDS_AGAIN).increment(1); }
-            }
-            if Instant::now() >= deadline {
-                return Err(AppendError::Unknown);
             }
         }
     }

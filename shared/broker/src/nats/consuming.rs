@@ -9,12 +9,13 @@ use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, pull};
 use async_nats::{HeaderMap, Message, StatusCode, Subscriber};
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt};
+use protocol::ids::Seq;
 use protocol::subjects::{SHARDS, Shard, Slot, nats};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 /// Entries that one group may have unacknowledged in a shard. A worker holds up to 1,000 before it acknowledges
 /// (reliability page); at this limit the server answers no pull at all, so there is room for several workers.
@@ -22,6 +23,9 @@ const UNACKNOWLEDGED_MAX: i64 = 16_000;
 
 /// How long the server may take to answer a pull that does not wait.
 const PULL: Duration = Duration::from_secs(2);
+
+/// How long the connection may take to take what keeps entries.
+const KEEP: Duration = Duration::from_secs(1);
 
 /// After the first entry that was waited for: so long may its company take.
 const COMPANY: Duration = Duration::from_millis(10);
@@ -45,6 +49,8 @@ pub struct NatsConsumer {
     round: u64,
     /// Until when the pulls of a fetch that waited are kept.
     standing_until: Instant,
+    /// The newest entry of each shard that came for the first time.
+    newest: [Seq; SHARDS as usize],
     /// Where each unacknowledged entry is acknowledged.
     held: HashMap<DeliveryId, String>,
     ids: i64,
@@ -110,6 +116,7 @@ impl NatsConsumer {
             inbox,
             round: 0,
             standing_until: Instant::now(),
+            newest: [0; SHARDS as usize],
             held: HashMap::new(),
             ids: 0,
             first: 0,
@@ -265,6 +272,10 @@ impl NatsConsumer {
         pull: &serde_json::Value,
         deadline: Instant,
     ) -> Result<(), ConsumeError> {
+        // What is handed to a connection that is down would be answered when nobody counts on it any more.
+        if !*self.link.signals.up.borrow() {
+            return Err(ConsumeError::Failed("there is no connection".to_owned()));
+        }
         let subject = format!("$JS.API.CONSUMER.MSG.NEXT.{}.{}", nats::stream(shard), self.group);
         let reply = format!("{}.{}-{}", self.prefix, shard.0, self.round);
         let message = Outgoing { subject, headers: HeaderMap::new(), payload: Bytes::from(pull.to_string()) };
@@ -290,19 +301,41 @@ impl NatsConsumer {
         let id = DeliveryId(self.ids);
         self.held.insert(id, reply);
         let shard = Slot::of(&channel).shard;
-        let epoch = match info.attempts {
-            1 => self.streams.place(shard, info.seq).await.epoch,
-            _ => self.streams.epoch(shard),
-        };
+        if info.attempts == 1 {
+            self.heed_fall(shard, info.seq).await;
+        }
+        let epoch = self.streams.epoch(shard);
         let entry = Entry { channel, seq: info.seq, envelope: message.payload.clone() };
         Some(Delivery { id, epoch, entry, attempts: info.attempts })
     }
 
-    pub(crate) async fn keep(&mut self) {
-        for subject in self.held.values() {
-            // A closed connection keeps nothing: the entries come again.
-            let _closed = self.link.client.publish(subject.clone(), Bytes::from_static(b"+WPI")).await;
+    /// What comes for the first time rises within a shard, however far behind the group is. Numbers that fall are of
+    /// a group that begins again, or of another life of the stream: it is looked at.
+    async fn heed_fall(&mut self, shard: Shard, seq: Seq) {
+        let newest = &mut self.newest[usize::from(shard.0 % SHARDS)];
+        let fell = seq <= *newest;
+        *newest = seq;
+        if !fell {
+            return;
         }
+        // Rare, and large: a fetch stays small.
+        if let Err(error) = Box::pin(self.streams.look_at(shard)).await {
+            tracing::warn!(%error, shard = shard.0, "a stream whose numbers fell back cannot be looked at");
+        }
+    }
+
+    pub(crate) async fn keep(&mut self) {
+        // While there is no connection nothing can be kept: the entries come again.
+        if !*self.link.signals.up.borrow() {
+            return;
+        }
+        let kept = async {
+            for subject in self.held.values() {
+                let _closed = self.link.client.publish(subject.clone(), Bytes::from_static(b"+WPI")).await;
+            }
+        };
+        // Whoever keeps entries works on them meanwhile, and does not wait for a connection that takes nothing.
+        let _late = timeout(KEEP, kept).await;
     }
 
     pub(crate) async fn ack(&mut self, ids: &[DeliveryId]) {

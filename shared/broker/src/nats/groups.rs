@@ -81,10 +81,15 @@ impl Streams {
         Ok(purged)
     }
 
-    /// Returns the last entry of a shard up to `upto`, if it is still there. What lies behind it are probes, a few.
+    /// Returns the last entry of a shard up to `upto`, if it is still there. What lies between are probes: mostly behind
+    /// the last entry of all, which is asked for at once.
     async fn last_entry(&self, shard: Shard, upto: Seq) -> Result<Option<Seq>, ReadError> {
         let floor = self.floor(shard).await?;
-        let mut at = upto;
+        if upto <= floor {
+            return Ok(None);
+        }
+        let Some(newest) = self.newest_of(shard, &nats::log_entries(shard)).await? else { return Ok(None) };
+        let mut at = upto.min(newest);
         while at > floor {
             let found = self.stored_from(shard, at).await?;
             if found.is_some_and(|found| found.seq == at && found.is_entry) {

@@ -14,8 +14,18 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+/// What a connection carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Carries {
+    /// The log, requests and everything else.
+    Everything,
+    /// What passes.
+    Passing,
+}
+
 /// What the client library said of its connection.
 pub(super) struct Signals {
+    carries: Carries,
     /// Whether there is a connection now.
     pub(super) up: watch::Sender<bool>,
     /// How often a connection was made.
@@ -25,8 +35,9 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    pub(super) fn new() -> Self {
-        Self { up: watch::Sender::new(false), connects: watch::Sender::new(0), slow: watch::Sender::new(0) }
+    pub(super) fn new(carries: Carries) -> Self {
+        let (up, connects, slow) = (watch::Sender::new(false), watch::Sender::new(0), watch::Sender::new(0));
+        Self { carries, up, connects, slow }
     }
 
     /// Takes one event of the client library.
@@ -36,15 +47,19 @@ impl Signals {
                 self.up.send_replace(true);
                 self.connects.send_modify(|count| *count += 1);
                 metrics::counter!(crate::metrics::CONNECTS).increment(1);
-                tracing::info!("connected to NATS");
+                tracing::info!(carries = ?self.carries, "connected to NATS");
             }
             Event::Disconnected | Event::Closed => {
                 if self.up.send_replace(false) {
-                    tracing::warn!("the connection to NATS is lost");
+                    tracing::warn!(carries = ?self.carries, "a connection to NATS is lost");
                 }
             }
             Event::SlowConsumer(_) => {
-                metrics::counter!(crate::metrics::LIVE_DROPPED).increment(1);
+                let dropped = match self.carries {
+                    Carries::Everything => crate::metrics::LIVE_DROPPED,
+                    Carries::Passing => crate::metrics::EPHEMERAL_DROPPED,
+                };
+                metrics::counter!(dropped).increment(1);
                 self.slow.send_modify(|count| *count += 1);
             }
             other => tracing::warn!(event = %other, "NATS says"),
@@ -139,9 +154,14 @@ impl Link {
         Ok((Self { client, signals, inbox }, empty))
     }
 
+    /// Whether there is a connection now, by its own word.
+    pub(super) fn is_connected(&self) -> bool {
+        self.client.connection_state() == State::Connected
+    }
+
     /// Takes the connection's own word for whether it is up: an event that said so may have been dropped.
     pub(super) fn heed_state(&self) {
-        let connected = self.client.connection_state() == State::Connected;
+        let connected = self.is_connected();
         self.signals.up.send_if_modified(|up| std::mem::replace(up, connected) != connected);
     }
 

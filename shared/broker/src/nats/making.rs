@@ -2,12 +2,19 @@
 
 use super::OpenError;
 use super::options::NatsOptions;
+use async_nats::jetstream::context::{
+    CreateStreamError, CreateStreamErrorKind, GetStreamError, GetStreamErrorKind,
+};
 use async_nats::jetstream::stream::{Config, DiscardPolicy, Info, Republish, RetentionPolicy, StorageType};
-use async_nats::jetstream::{self, Context};
+use async_nats::jetstream::{Context, ErrorCode};
 use protocol::ids::Epoch;
 use protocol::subjects::{SHARDS, Shard, nats};
+use std::time::Duration;
 
-/// The configuration of a shard's stream.
+/// How long new streams remember a dedup key when nobody says otherwise. Reliability page.
+const DEDUP_WINDOW: Duration = Duration::from_secs(120);
+
+/// The configuration of a shard's stream when it is made.
 pub(super) fn wanted(options: &NatsOptions, shard: Shard) -> Config {
     Config {
         name: nats::stream(shard),
@@ -16,9 +23,9 @@ pub(super) fn wanted(options: &NatsOptions, shard: Shard) -> Config {
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
         discard: DiscardPolicy::New,
-        max_bytes: options.max_bytes,
-        num_replicas: options.replicas,
-        duplicate_window: options.dedup_window,
+        max_bytes: options.max_bytes.unwrap_or(-1),
+        num_replicas: options.replicas.unwrap_or(1),
+        duplicate_window: options.dedup_window.unwrap_or(DEDUP_WINDOW),
         allow_direct: true,
         republish: Some(Republish {
             source: nats::log_pattern(shard),
@@ -65,22 +72,53 @@ pub(super) async fn checked(
     if let Some((what, _)) = fixed.iter().find(|(_, holds)| !holds) {
         return Err(OpenError::Foreign { name: name.clone(), what });
     }
-    let same = found.republish == wanted.republish
-        && found.allow_direct
-        && found.discard == wanted.discard
-        && found.num_replicas == wanted.num_replicas
-        && found.duplicate_window == wanted.duplicate_window
-        && found.max_bytes == wanted.max_bytes;
-    if same {
+    let asked_for = asked_for(found, &wanted, options);
+    if asked_for == *found {
         return Ok(info);
     }
     tracing::warn!(stream = name, "the configuration of a stream is brought up to date");
-    context.update_stream(wanted).await.map_err(|error| failed(error.into()))
+    context.update_stream(asked_for).await.map_err(|error| failed(error.into()))
 }
 
-fn is_not_found(error: &jetstream::context::GetStreamError) -> bool {
-    use jetstream::context::GetStreamErrorKind::JetStream;
-    matches!(error.kind(), JetStream(error) if error.error_code() == jetstream::ErrorCode::STREAM_NOT_FOUND)
+/// What the log needs, and what this process's operator said; all else stays as it is. A process that was told nothing
+/// of copies or limits, such as one that lists dead letters, takes none away.
+fn asked_for(found: &Config, wanted: &Config, options: &NatsOptions) -> Config {
+    Config {
+        republish: wanted.republish.clone(),
+        allow_direct: true,
+        discard: wanted.discard,
+        num_replicas: options.replicas.unwrap_or(found.num_replicas),
+        max_bytes: options.max_bytes.unwrap_or(found.max_bytes),
+        duplicate_window: options.dedup_window.unwrap_or(found.duplicate_window),
+        ..found.clone()
+    }
+}
+
+fn is_not_found(error: &GetStreamError) -> bool {
+    matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+/// Whether the server said that it will never have such a stream.
+pub(super) fn is_final(error: &async_nats::Error) -> bool {
+    const FINAL: [ErrorCode; 4] = [
+        // More copies than one on a server that is in no cluster.
+        ErrorCode::STREAM_REPLICAS_NOT_SUPPORTED,
+        ErrorCode::STREAM_INVALID_CONFIG,
+        ErrorCode::STREAM_NAME_EXIST,
+        ErrorCode::STREAM_SUBJECT_OVERLAP,
+    ];
+    let said = match (error.downcast_ref::<GetStreamError>(), error.downcast_ref::<CreateStreamError>()) {
+        (Some(error), _) => match error.kind() {
+            GetStreamErrorKind::JetStream(error) => Some(error.error_code()),
+            _ => None,
+        },
+        (_, Some(error)) => match error.kind() {
+            CreateStreamErrorKind::JetStream(error) => Some(error.error_code()),
+            _ => None,
+        },
+        _ => None,
+    };
+    said.is_some_and(|code| FINAL.contains(&code))
 }
 
 /// The life of a stream: when it was made, by the server's clock, and what divides it.

@@ -36,13 +36,12 @@ use crate::purge::{Purge, PurgeError};
 use crate::request::{RequestError, ServeError, Server};
 use append::Publisher;
 use bytes::Bytes;
-use link::{Link, Signals};
+use link::{Carries, Link, Signals};
 use live::{Lost, NatsSubscriber as LiveSubscriber};
-use probe::Probing;
+use probe::{Probed, Probing};
 use protocol::control::Control;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::{RequestSubject, Shard, nats};
-use protocol::time::Timestamp;
 use requests::Replier;
 use runtime::admin::Readiness;
 use runtime::patience;
@@ -109,9 +108,10 @@ pub enum OpenError {
 }
 
 impl OpenError {
-    /// Whether it passes by itself: a stream without a leader cannot be used until one is chosen.
+    /// Whether it passes by itself: a stream without a leader cannot be used until one is chosen, one that the server
+    /// cannot have will not be.
     fn passes(&self) -> bool {
-        matches!(self, Self::Stream { .. })
+        matches!(self, Self::Stream { source, .. } if !making::is_final(source))
     }
 }
 
@@ -121,12 +121,14 @@ pub struct Nats(Arc<Inner>);
 
 struct Inner {
     link: Link,
+    /// The connection for what passes.
+    passing: Link,
     streams: Arc<Streams>,
     publisher: Publisher,
     replier: Replier,
     options: NatsOptions,
-    /// Counts the times after which subscribers compare what they heard with the log.
-    probed: watch::Sender<u64>,
+    /// Counts the times after which subscribers compare what they heard of a shard with the log.
+    probed: watch::Sender<Probed>,
     /// Turns true once: everything ends.
     stopped: watch::Sender<bool>,
     shutdown: Shutdown,
@@ -152,15 +154,13 @@ impl Nats {
     }
 
     async fn open(options: NatsOptions, shutdown: &Shutdown) -> Result<Self, OpenError> {
-        let signals = Arc::new(Signals::new());
-        let client = connect::connect(&options, signals.clone()).await?;
-        let (link, inbox) = Link::open(client, signals).await.map_err(|_| OpenError::Ended)?;
-        shutdown.spawn("nats-inbox", until_closing(shutdown.clone(), inbox));
+        let link = Self::link(&options, Carries::Everything, shutdown).await?;
+        let passing = Self::link(&options, Carries::Passing, shutdown).await?;
         let streams = || Streams::open(link.clone(), &options);
         let streams = Arc::new(patience::patiently(patience::START, OpenError::passes, streams).await?);
         let (replier, replying) = Replier::start(link.clone());
         shutdown.spawn("nats-replies", until_closing(shutdown.clone(), replying));
-        let (probed, stopped) = (watch::Sender::new(0), watch::Sender::new(false));
+        let (probed, stopped) = (watch::Sender::new(Probed::default()), watch::Sender::new(false));
         // Two processes of one name must not take each other's probes for theirs.
         let process = link.client.new_inbox().replace('.', "-");
         let probing = Probing::new(link.clone(), streams.clone(), process, probed.clone());
@@ -168,7 +168,25 @@ impl Nats {
         shutdown.spawn("nats-probes", probing.run(stopped.subscribe()));
         let publisher = Publisher { link: link.clone(), windows: Windows::new() };
         let shutdown = shutdown.clone();
-        Ok(Self(Arc::new(Inner { link, streams, publisher, replier, options, probed, stopped, shutdown })))
+        Ok(Self(Arc::new(Inner {
+            link,
+            passing,
+            streams,
+            publisher,
+            replier,
+            options,
+            probed,
+            stopped,
+            shutdown,
+        })))
+    }
+
+    async fn link(options: &NatsOptions, carries: Carries, shutdown: &Shutdown) -> Result<Link, OpenError> {
+        let signals = Arc::new(Signals::new(carries));
+        let client = connect::connect(options, signals.clone()).await?;
+        let (link, inbox) = Link::open(client, signals).await.map_err(|_| OpenError::Ended)?;
+        shutdown.spawn("nats-inbox", until_closing(shutdown.clone(), inbox));
+        Ok(link)
     }
 
     /// Withdraws the process's readiness for as long as there is no connection: whoever could be served elsewhere
@@ -219,13 +237,10 @@ impl Nats {
         self.0.streams.read(channel, after, limit).await
     }
 
-    pub(crate) async fn purge(&self, mut purge: Purge) -> Result<u64, PurgeError> {
+    pub(crate) async fn purge(&self, purge: Purge) -> Result<u64, PurgeError> {
         if self.has_stopped() {
             return Err(PurgeError::Closed);
         }
-        let window_ms = u64::try_from(self.0.options.dedup_window.as_millis()).unwrap_or(u64::MAX);
-        let kept_ms = runtime::clock::now_unix_ms().saturating_sub(window_ms);
-        purge.before = purge.before.min(Timestamp::from_unix_ms(kept_ms));
         self.0.streams.purge(&purge).await
     }
 
@@ -233,19 +248,11 @@ impl Nats {
         if self.has_stopped() {
             return Err(SubscribeError::Closed);
         }
-        let mut lost = Lost { slow: self.0.link.signals.slow.subscribe(), probed: self.0.probed.subscribe() };
-        lost.slow.mark_unchanged();
-        lost.probed.mark_unchanged();
-        let (control, subscriber) = LiveSubscriber::new(
-            self.0.link.clone(),
-            self.0.streams.clone(),
-            lost,
-            self.0.options.dedup_window,
-            self.0.stopped.subscribe(),
-        )
-        .await
-        .map_err(|_| SubscribeError::Closed)?;
-        Ok((SubscriptionControl::Nats(control), Subscriber::Nats(Box::new(subscriber))))
+        let lost = Lost::new(self.0.link.signals.slow.subscribe(), self.0.probed.subscribe());
+        let links = (self.0.link.clone(), self.0.passing.clone());
+        let subscribed = LiveSubscriber::new(links, self.0.streams.clone(), lost, self.0.stopped.subscribe());
+        let (control, subscriber) = subscribed.await.map_err(|_| SubscribeError::Closed)?;
+        Ok((SubscriptionControl::Nats(Box::new(control)), Subscriber::Nats(Box::new(subscriber))))
     }
 
     pub(crate) async fn publish(&self, channel: &ChannelId, payload: Bytes) -> Result<(), PublishError> {
@@ -253,11 +260,11 @@ impl Nats {
             return Err(PublishError::Closed);
         }
         // What passes is the first to be shed: it does not wait for a connection that is down.
-        if !*self.0.link.signals.up.borrow() {
+        if !self.0.passing.is_connected() {
             return Ok(());
         }
         // Nor for one that takes nothing.
-        let sent = timeout(SHED_AFTER, self.0.link.client.publish(nats::passing(channel), payload)).await;
+        let sent = timeout(SHED_AFTER, self.0.passing.client.publish(nats::passing(channel), payload)).await;
         sent.unwrap_or(Ok(())).map_err(|_| PublishError::Closed)
     }
 

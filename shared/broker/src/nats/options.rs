@@ -22,12 +22,13 @@ pub struct NatsOptions {
     pub ca_file: Option<PathBuf>,
     /// This process's certificate and key.
     pub client_certificate: Option<(PathBuf, PathBuf)>,
-    /// Copies of each stream: 1 on a single server, 3 in a cluster; default 1.
-    pub replicas: usize,
-    /// Bytes of one shard's stream, beyond which appends are refused; default -1, no limit but the disk.
-    pub max_bytes: i64,
-    /// How long a dedup key is remembered; default 2 minutes (reliability page).
-    pub dedup_window: Duration,
+    /// Copies of each stream: 1 on a single server, 3 in a cluster. `None`: as the streams have it, new ones get 1.
+    pub replicas: Option<usize>,
+    /// Bytes of one shard's stream, beyond which appends are refused. `None`: as the streams have it, new ones get -1,
+    /// no limit but the disk.
+    pub max_bytes: Option<i64>,
+    /// How long a dedup key is remembered. `None`: as the streams have it, new ones get 2 minutes (reliability page).
+    pub dedup_window: Option<Duration>,
     /// How long a consumer may keep an entry before another gets it; without saying that it keeps it; default 6 s.
     pub ack_wait: Duration,
     /// Live events that may wait in one slot's subscription; default 8,192.
@@ -45,9 +46,9 @@ impl NatsOptions {
             token: None,
             ca_file: None,
             client_certificate: None,
-            replicas: 1,
-            max_bytes: -1,
-            dedup_window: Duration::from_secs(120),
+            replicas: None,
+            max_bytes: None,
+            dedup_window: None,
             ack_wait: ACK_WAIT,
             live_queue: 8_192,
         }
@@ -59,8 +60,8 @@ impl NatsOptions {
         let password: Option<Secret> = reader.get_opt("nats.password");
         let certificate: Option<PathBuf> = reader.get_opt("nats.certificate_file");
         let key: Option<PathBuf> = reader.get_opt("nats.key_file");
-        let replicas = reader.get("nats.replicas", default.replicas);
-        if ![1, 3, 5].contains(&replicas) {
+        let replicas: Option<usize> = reader.get_opt("nats.replicas");
+        if let Some(replicas) = replicas.filter(|replicas| ![1, 3, 5].contains(replicas)) {
             reader.fault(format!("nats.replicas = {replicas}: expected 1, 3 or 5"));
         }
         Self {
@@ -73,8 +74,8 @@ impl NatsOptions {
             replicas,
             max_bytes: reader
                 .get_opt::<u64>("nats.max_bytes")
-                .map_or(default.max_bytes, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
-            dedup_window: reader.get_duration("nats.dedup_window_ms", default.dedup_window),
+                .map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+            dedup_window: reader.get_opt::<u64>("nats.dedup_window_ms").map(Duration::from_millis),
             ..default
         }
     }

@@ -8,6 +8,7 @@ use async_nats::{Message, StatusCode};
 use protocol::ids::{Position, Seq};
 use protocol::subjects::{Shard, nats};
 use protocol::time::Timestamp;
+use runtime::clock::now_unix_ms;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -68,7 +69,10 @@ impl Streams {
             return Ok(0);
         }
         let upto = upto.seq.min(self.settled(purge.group, shard).await?);
-        let Some(last) = self.last_before(shard, upto, purge.before).await? else { return Ok(0) };
+        // What a resend may meet is kept.
+        let window_ms = u64::try_from(self.dedup_window(shard).as_millis()).unwrap_or(u64::MAX);
+        let before = purge.before.min(Timestamp::from_unix_ms(now_unix_ms().saturating_sub(window_ms)));
+        let Some(last) = self.last_before(shard, upto, before).await? else { return Ok(0) };
         // The server keeps the message of this seq and everything after it.
         let question = serde_json::json!({ "seq": last + 1 });
         let subject = format!("$JS.API.STREAM.PURGE.{}", nats::stream(shard));

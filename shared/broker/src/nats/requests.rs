@@ -7,9 +7,10 @@ use bytes::Bytes;
 use futures_util::StreamExt;
 use protocol::subjects::RequestSubject;
 use runtime::shutdown::Shutdown;
-use std::time::{Duration, Instant};
-use tokio::sync::{mpsc, watch};
-use tokio::time::timeout;
+use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// Requests that wait in one server of a subject; beyond it an asker hears that it is full.
 const QUEUE: usize = 4_096;
@@ -21,7 +22,10 @@ const GROUP: &str = "workers";
 const REFUSED: &str = "Chat-Refused";
 const FULL: &str = "full";
 const GIVEN_UP: &str = "given-up";
-const NOBODY: &str = "nobody";
+const NOT_BEGUN: &str = "not-begun";
+
+/// Before a question that a leaving server did not begin goes to the next one.
+const NEXT: Duration = Duration::from_millis(20);
 
 /// How long the server may take to answer what only confirms that it has everything.
 const ROUND_TRIP: Duration = Duration::from_secs(2);
@@ -44,7 +48,7 @@ enum Reply {
         payload: Bytes,
     },
     /// Everything before this is with the server.
-    Flush(tokio::sync::oneshot::Sender<()>),
+    Flush(oneshot::Sender<()>),
 }
 
 impl Replier {
@@ -75,7 +79,7 @@ impl Replier {
     }
 
     pub(super) async fn flush(&self) {
-        let (done, flushed) = tokio::sync::oneshot::channel();
+        let (done, flushed) = oneshot::channel();
         if self.0.send(Reply::Flush(done)).await.is_ok() {
             let _task_ended = flushed.await;
         }
@@ -121,20 +125,30 @@ pub(super) async fn request(
     payload: Bytes,
     deadline: Duration,
 ) -> Result<Bytes, RequestError> {
-    let mut headers = HeaderMap::new();
-    headers.insert(WAIT_MS, deadline.as_millis().to_string());
-    let question = Outgoing { subject: subject.to_string(), headers, payload };
-    // What is handed to a connection that is down would be served when nobody waits for it any more.
-    let mut up = link.signals.up.subscribe();
-    let began = Instant::now();
-    if timeout(deadline, up.wait_for(|up| *up)).await.is_err() {
-        return Err(RequestError::NoResponders);
+    let until = Instant::now() + deadline;
+    loop {
+        // What is handed to a connection that is down would be served when nobody waits for it any more.
+        let mut up = link.signals.up.subscribe();
+        if timeout_at(until, up.wait_for(|up| *up)).await.is_err() {
+            return Err(RequestError::NoResponders);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        let mut headers = HeaderMap::new();
+        headers.insert(WAIT_MS, left.as_millis().to_string());
+        let question = Outgoing { subject: subject.to_string(), headers, payload: payload.clone() };
+        match answered(link, question, left).await {
+            // It went to a server that leaves and has not begun it: there may be others.
+            Err(RequestError::NotBegun) if Instant::now() + NEXT < until => sleep(NEXT).await,
+            answer => return answer,
+        }
     }
-    let answer =
-        link.ask(question, deadline.saturating_sub(began.elapsed())).await.map_err(|error| match error {
-            AskError::Late => RequestError::Deadline,
-            AskError::Closed => RequestError::Closed,
-        })?;
+}
+
+async fn answered(link: &Link, question: Outgoing, deadline: Duration) -> Result<Bytes, RequestError> {
+    let answer = link.ask(question, deadline).await.map_err(|error| match error {
+        AskError::Late => RequestError::Deadline,
+        AskError::Closed => RequestError::Closed,
+    })?;
     if answer.status == Some(StatusCode::NO_RESPONDERS) {
         return Err(RequestError::NoResponders);
     }
@@ -146,7 +160,7 @@ pub(super) async fn request(
     {
         None => Ok(answer.payload),
         Some(FULL) => Err(RequestError::Full),
-        Some(NOBODY) => Err(RequestError::NoResponders),
+        Some(NOT_BEGUN) => Err(RequestError::NotBegun),
         Some(_) => Err(RequestError::GivenUp),
     }
 }
@@ -154,8 +168,8 @@ pub(super) async fn request(
 /// One server of a subject.
 pub struct NatsServer {
     requests: mpsc::Receiver<Request>,
-    /// Ends the subscription when the server is dropped.
-    _serving: tokio::sync::oneshot::Sender<()>,
+    /// Ends the subscription when it is dropped.
+    serving: Option<oneshot::Sender<()>>,
 }
 
 impl NatsServer {
@@ -173,14 +187,28 @@ impl NatsServer {
         // From here on an asker finds somebody.
         let _late = link.round_trip(ROUND_TRIP).await;
         let (queue, requests) = mpsc::channel(QUEUE);
-        let (serving, dropped) = tokio::sync::oneshot::channel();
+        let (serving, dropped) = oneshot::channel();
         let taking = Taking { link: link.clone(), asked, queue, replier: replier.clone(), stopped };
         shutdown.spawn("nats-server", taking.run(dropped));
-        Ok(Self { requests, _serving: serving })
+        Ok(Self { requests, serving: Some(serving) })
     }
 
     pub(crate) async fn next(&mut self) -> Option<Request> {
         self.requests.recv().await
+    }
+
+    pub(crate) fn leave(&mut self) {
+        self.serving = None;
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        // What waits here nobody has begun: another server may have it.
+        self.requests.close();
+        while let Ok(request) = self.requests.try_recv() {
+            request.reply.not_begun();
+        }
     }
 }
 
@@ -194,7 +222,7 @@ struct Taking {
 }
 
 impl Taking {
-    async fn run(mut self, mut dropped: tokio::sync::oneshot::Receiver<()>) {
+    async fn run(mut self, mut dropped: oneshot::Receiver<()>) {
         loop {
             // Cancel safe: a stream of messages, a watched value, a signal.
             tokio::select! {
@@ -234,7 +262,7 @@ impl Taking {
         let Some(subject) = message.reply else { return };
         let (replier, subject) = (self.replier.clone(), Some(subject.to_string()));
         // The server is gone already, and the subscription ends in a moment.
-        let refused = if self.queue.is_closed() { Some(NOBODY) } else { None };
+        let refused = if self.queue.is_closed() { Some(NOT_BEGUN) } else { None };
         let refused = refused.or_else(|| (self.queue.capacity() == 0).then_some(FULL));
         if let Some(word) = refused {
             return NatsReply { replier, subject, until: None }.refuse(word);
@@ -243,12 +271,19 @@ impl Taking {
         let wait = wait.and_then(|wait| wait.as_str().parse().ok()).map(Duration::from_millis);
         let reply = NatsReply { replier, subject, until: wait.map(|wait| Instant::now() + wait) };
         let request = Request { payload: message.payload, reply: ReplyHandle::from_nats(reply) };
-        // Only this task fills the queue, so there is room; a server that was dropped gives it up.
-        drop(self.queue.try_send(request));
+        // Only this task fills the queue, so there is room; a server may have been dropped this moment.
+        if let Err(TrySendError::Closed(request) | TrySendError::Full(request)) = self.queue.try_send(request)
+        {
+            request.reply.not_begun();
+        }
     }
 }
 
 impl NatsReply {
+    pub(crate) fn not_begun(self) {
+        self.refuse(NOT_BEGUN);
+    }
+
     fn refuse(mut self, word: &'static str) {
         if let Some(subject) = self.subject.take() {
             self.replier.send(subject, refusal(word), Bytes::new());

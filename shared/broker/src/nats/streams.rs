@@ -11,6 +11,7 @@ use async_nats::jetstream::stream::Info;
 use async_nats::jetstream::{self, Context};
 use async_nats::{Message, StatusCode};
 use bytes::Bytes;
+use futures_util::future::join_all;
 use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::subjects::{SHARDS, Shard, Slot, nats};
 use serde::Deserialize;
@@ -43,6 +44,8 @@ struct Life {
     copied: bool,
     /// The highest number that it gave an entry, as far as this process heard.
     highest: Seq,
+    /// How long it remembers a dedup key.
+    window: Duration,
 }
 
 impl Life {
@@ -51,6 +54,7 @@ impl Life {
             epoch: epoch_of(info),
             copied: info.config.num_replicas > 1,
             highest: info.state.last_sequence,
+            window: info.config.duplicate_window,
         }
     }
 }
@@ -91,6 +95,16 @@ impl Streams {
         self.lives.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How long a shard remembers a dedup key.
+    pub(super) fn dedup_window(&self, shard: Shard) -> Duration {
+        self.lives()[usize::from(shard.0 % SHARDS)].window
+    }
+
+    /// For so long every shard keeps what was logged, at least.
+    pub(super) fn shortest_dedup_window(&self) -> Duration {
+        self.lives().iter().map(|life| life.window).min().unwrap_or_default()
+    }
+
     /// Returns the place of an entry that is new in its shard. Numbers of one life rise, give or take what was under
     /// way at once: one that is far below the highest may be of another life, and the stream is looked at first.
     pub(super) async fn place(&self, shard: Shard, seq: Seq) -> Position {
@@ -108,17 +122,20 @@ impl Streams {
         Position { epoch: self.epoch(shard), seq }
     }
 
-    /// Looks at every stream again, makes it again when it is gone; returns whether one lives another life.
-    pub(super) async fn look(&self) -> Result<bool, OpenError> {
-        let (mut changed, mut failed) = (false, None);
-        for shard in (0..SHARDS).map(Shard) {
-            match self.look_at(shard).await {
-                Ok(another_life) => changed |= another_life,
+    /// Looks at every stream again, makes it again when it is gone; returns those that live another life. One that
+    /// does not answer holds up no other.
+    pub(super) async fn look(&self) -> Result<Vec<Shard>, OpenError> {
+        let look = |shard| async move { (shard, self.look_at(shard).await) };
+        let (mut changed, mut failed) = (Vec::new(), None);
+        for (shard, looked) in join_all((0..SHARDS).map(Shard).map(look)).await {
+            match looked {
+                Ok(true) => changed.push(shard),
+                Ok(false) => {}
                 Err(error) => failed = Some(error),
             }
         }
         match failed {
-            Some(error) if !changed => Err(error),
+            Some(error) if changed.is_empty() => Err(error),
             _ => Ok(changed),
         }
     }
@@ -148,8 +165,13 @@ impl Streams {
 
     /// Returns the newest entry's seq, as the stream's leader knows it: a follower may be behind.
     pub(super) async fn newest(&self, channel: &ChannelId) -> Result<Option<Seq>, ReadError> {
-        let question = serde_json::json!({ "last_by_subj": nats::log(channel) });
-        let newest = self.one_of_leader(Slot::of(channel).shard, &question).await?;
+        self.newest_of(Slot::of(channel).shard, &nats::log(channel)).await
+    }
+
+    /// Returns the newest entry's seq under a subject or pattern of a shard.
+    pub(super) async fn newest_of(&self, shard: Shard, pattern: &str) -> Result<Option<Seq>, ReadError> {
+        let question = serde_json::json!({ "last_by_subj": pattern });
+        let newest = self.one_of_leader(shard, &question).await?;
         Ok(newest.map(|found| found.entry.seq))
     }
 

@@ -75,8 +75,13 @@ impl Cluster {
 impl World for Cluster {
     async fn open_with(&self, wishes: Wishes) -> Broker {
         let Wishes { dedup_window, ack_wait, live_queue } = wishes;
-        let options =
-            NatsOptions { dedup_window, ack_wait, live_queue, replicas: 3, ..NatsOptions::new(self.urls()) };
+        let options = NatsOptions {
+            dedup_window: Some(dedup_window),
+            ack_wait,
+            live_queue,
+            replicas: Some(3),
+            ..NatsOptions::new(self.urls())
+        };
         // A cluster that starts takes nothing before it has leaders; whoever starts the product tries again as well.
         let open = async {
             loop {

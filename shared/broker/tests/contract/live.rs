@@ -212,7 +212,7 @@ pub(crate) async fn a_full_queue_says_that_something_was_lost(world: &impl World
     let (mut heard, mut lost) = (0, false);
     while !lost {
         match next(&mut subscriber).await {
-            LiveEvent::Lost | LiveEvent::CutOff => lost = true,
+            LiveEvent::Lost(_) | LiveEvent::CutOff(_) => lost = true,
             LiveEvent::Durable { .. } => heard += 1,
             LiveEvent::Heads { .. } => {}
             LiveEvent::Ephemeral { .. } | LiveEvent::Control(_) => panic!("nobody published"),

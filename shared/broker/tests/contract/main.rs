@@ -14,6 +14,7 @@ mod live;
 mod log;
 mod nats;
 mod nats_faults;
+mod nats_net;
 mod node;
 mod purging;
 mod requests;
@@ -142,6 +143,8 @@ contract! {
         a_late_answer_is_a_missed_deadline,
         a_dropped_reply_is_told,
         waiting_requests_are_bounded,
+        a_server_that_leaves_answers_what_it_has_and_gets_no_more,
+        what_a_server_did_not_begin_goes_to_another,
         what_was_asked_before_a_drain_is_answered,
         a_drain_ends_servers,
     }

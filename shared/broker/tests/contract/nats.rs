@@ -46,6 +46,7 @@ impl Nats {
 impl World for Nats {
     async fn open_with(&self, wishes: Wishes) -> Broker {
         let Wishes { dedup_window, ack_wait, live_queue } = wishes;
+        let dedup_window = Some(dedup_window);
         let options = NatsOptions { dedup_window, ack_wait, live_queue, ..NatsOptions::new(self.url()) };
         Broker::Nats(broker::Nats::connect(options, &self.shutdown).await.unwrap())
     }

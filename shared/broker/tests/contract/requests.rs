@@ -113,6 +113,54 @@ pub(crate) async fn waiting_requests_are_bounded(world: &impl World) {
     assert_eq!(RequestError::Deadline.code(), ErrorCode::UnknownOutcome);
 }
 
+pub(crate) async fn a_server_that_leaves_answers_what_it_has_and_gets_no_more(world: &impl World) {
+    let broker = world.open().await;
+    let mut leaving = broker.serve(SUBJECT).await.unwrap();
+    let asked: Vec<_> = (0..50)
+        .map(|n| {
+            let broker = broker.clone();
+            tokio::spawn(async move { ask(&broker, &n.to_string(), LONG).await })
+        })
+        .collect();
+    let first = in_time("the first question", leaving.next()).await.unwrap();
+    first.reply.send(Bytes::from_static(b"a: first"));
+    tokio::time::sleep(SHORT).await;
+    leaving.leave();
+    let mut served = 1;
+    while let Some(request) = in_time("the end", leaving.next()).await {
+        request.reply.send(Bytes::from_static(b"a: before"));
+        served += 1;
+    }
+    assert_eq!(served, 50);
+    for answer in asked {
+        assert!(answer.await.unwrap().unwrap().starts_with("a: "));
+    }
+    // It is still there, and asked nothing.
+    assert_eq!(ask(&broker, "anybody?", LONG).await, Err(RequestError::NoResponders));
+    serve(broker.serve(SUBJECT).await.unwrap(), "b");
+    assert_eq!(ask(&broker, "who?", LONG).await.unwrap(), "b: who?");
+    drop(leaving);
+}
+
+pub(crate) async fn what_a_server_did_not_begin_goes_to_another(world: &impl World) {
+    let broker = world.open().await;
+    let (idle, other) = (broker.serve(SUBJECT).await.unwrap(), broker.serve(SUBJECT).await.unwrap());
+    let asked: Vec<_> = (0..200)
+        .map(|n| {
+            let broker = broker.clone();
+            tokio::spawn(async move { ask(&broker, &n.to_string(), LONG).await })
+        })
+        .collect();
+    let serving = serve(other, "b");
+    tokio::time::sleep(SHORT).await;
+    drop(idle);
+    for (n, answer) in asked.into_iter().enumerate() {
+        assert_eq!(answer.await.unwrap(), Ok(format!("b: {n}")));
+    }
+    broker.drain().await;
+    assert_eq!(serving.await.unwrap(), 200, "each is served once");
+}
+
 pub(crate) async fn what_was_asked_before_a_drain_is_answered(world: &impl World) {
     let broker = world.open().await;
     let mut server = broker.serve(SUBJECT).await.unwrap();

@@ -40,14 +40,19 @@ pub fn passing_slot(slot: Slot) -> String {
     format!("chat.passing.{}.{}.>", slot.shard.0, slot.slot)
 }
 
+/// Every channel's entries in a shard, and no probe: those have a token more.
+pub fn log_entries(shard: Shard) -> String {
+    format!("chat.log.{}.*.*", shard.0)
+}
+
 /// An entry by which a process learns that a shard's live copies reach it; nobody's channel.
 pub fn probe_log(shard: Shard, process: &str) -> String {
-    format!("chat.log.{}.probe.{process}", shard.0)
+    format!("chat.log.{}.probe.of.{process}", shard.0)
 }
 
 /// The live copies of a process's probes in all shards.
 pub fn probe_live(process: &str) -> String {
-    format!("chat.live.*.probe.{process}")
+    format!("chat.live.*.probe.of.{process}")
 }
 
 /// The heads of channels that changed lately, in all shards.

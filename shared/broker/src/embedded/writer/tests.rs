@@ -97,7 +97,7 @@ async fn after_a_failed_commit_the_file_says_what_is_there_and_subscribers_hear_
     let (failed, heard) =
         tokio::join!(broker.append(entry(2)), tokio::time::timeout(DEADLINE, subscriber.next()),);
     assert_eq!(failed, Err(AppendError::Unknown), "it may be appended");
-    assert_eq!(heard.unwrap(), Some(LiveEvent::Lost));
+    assert_eq!(heard.unwrap(), Some(LiveEvent::Lost(None)));
     assert_eq!(broker.head(&general()).await.unwrap().seq, 50, "whoever hears it finds the new head");
     meddle(folder.path(), "DROP TRIGGER uncommittable");
     let Appended::New { position } = append_when_mended(&broker, 2).await else { panic!("it is new") };
