@@ -225,7 +225,9 @@ impl World {
         let entries = rest.iter().take(READ_ENTRIES).map(entry).collect();
         let head = log.last().map_or(0, |(seq, _)| *seq);
         let page = LogPage { entries, head, end: rest.len() <= READ_ENTRIES, floor: 0 };
-        let waiting = self.pages.came(draft.with_log(Ok(page)), 0);
+        let draft = draft.with_log(Ok(page));
+        draft.teach(&mut self.channels.get_mut(draft.channel()).unwrap().tail);
+        let waiting = self.pages.came(draft, 0).there;
         self.todo.extend(waiting.into_iter().map(Todo::Page));
     }
 
@@ -304,7 +306,8 @@ impl World {
             Action::Resume { channel, position } => {
                 self.outbox.await_page();
                 let start = Start { channel, position };
-                let asked = PageAsked { reactor: 0, connection: ID, dialect: Dialect::V1Json, start };
+                let dialect = Dialect::V1Json;
+                let asked = PageAsked { reactor: 0, connection: ID, dialect, start, alone: false };
                 self.todo.push_back(Todo::Page(asked));
             }
             other => panic!("{other:?}"),

@@ -137,7 +137,7 @@ impl Reactor {
         connection.outbox.borrow_mut().await_page();
         let (reactor, connection, dialect) = (self.id, connection.id, connection.dialect);
         let start = Start { channel, position };
-        self.asks.push(Ask::Page(PageAsked { reactor, connection, dialect, start }));
+        self.asks.push(Ask::Page(PageAsked { reactor, connection, dialect, start, alone: false }));
         None
     }
 }

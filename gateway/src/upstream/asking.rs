@@ -86,29 +86,34 @@ impl Asking {
         place: Place,
         head: Position,
     ) -> impl Future<Output = Job> + Send + 'static {
-        let at = match place {
-            Place::Log => "log",
-            Place::Worker => "worker",
-        };
-        metrics::counter!(crate::metrics::PAGE_LOOKS, "at" => at).increment(1);
         let (broker, places) = (self.broker.clone(), self.pages.clone());
         async move {
             let _place = places.acquire().await;
             Job::Looked(match place {
-                Place::Log => {
-                    let page = in_time(broker.read(draft.channel(), draft.reached(), READ)).await;
-                    draft.with_log(page)
-                }
-                Place::Worker => {
-                    let answer = ask_worker(&broker, &draft.question(head)).await;
-                    draft.with_answer(answer)
-                }
+                Place::Log => match look_in_log(&broker, draft).await {
+                    // Who waits for this look waits for the end of it.
+                    draft if draft.is_purged() => ask_worker(&broker, draft, head).await,
+                    draft => draft,
+                },
+                Place::Worker => ask_worker(&broker, draft, head).await,
             })
         }
     }
 }
 
-async fn ask_worker(broker: &Broker, question: &EventsRequest) -> Answer<EventsAnswer> {
+async fn look_in_log(broker: &Broker, draft: Draft) -> Draft {
+    metrics::counter!(crate::metrics::PAGE_LOOKS, "at" => "log").increment(1);
+    let page = in_time(broker.read(draft.channel(), draft.reached(), READ)).await;
+    draft.with_log(page)
+}
+
+async fn ask_worker(broker: &Broker, draft: Draft, head: Position) -> Draft {
+    metrics::counter!(crate::metrics::PAGE_LOOKS, "at" => "worker").increment(1);
+    let answer = answer_of_worker(broker, &draft.question(head)).await;
+    draft.with_answer(answer)
+}
+
+async fn answer_of_worker(broker: &Broker, question: &EventsRequest) -> Answer<EventsAnswer> {
     let payload = requests::encode(question).map_err(|_| ErrorCode::Internal)?;
     let answer = broker.request(RequestSubject::Events, Bytes::from(payload), DEADLINE).await;
     let answer = answer.map_err(|error| error.code())?;

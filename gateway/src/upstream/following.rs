@@ -6,7 +6,7 @@ use super::envelopes::{decode, decoded};
 use super::event::Passing;
 use super::followed::{Followed, Reader};
 use super::pages::Draft;
-use super::pages::shared::{Shared, Turn};
+use super::pages::shared::{Shared, Turn, Waited};
 use super::reactors::Reactors;
 use super::slots::Slots;
 use super::tail::{Doubt, Next, Tail};
@@ -294,9 +294,14 @@ impl Following {
     /// Somebody looked for what a page needs: whoever waits for it asks again, or hears that there was no answer.
     pub(super) fn on_looked(&mut self, draft: Draft, reactors: &mut Reactors) {
         let has_failed = draft.has_failed();
-        for asked in self.pages.came(draft, uptime_ms()) {
+        if let Some(followed) = self.channels.get_mut(draft.channel()) {
+            draft.teach(&mut followed.tail);
+        }
+        let Waited { there, elsewhere } = self.pages.came(draft, uptime_ms());
+        for asked in there {
             if has_failed { reactors.no_page(asked) } else { reactors.page(asked) }
         }
+        elsewhere.into_iter().for_each(|asked| reactors.page(asked));
     }
 
     /// Puts news of a channel on the list of each reactor that does not have them there yet.

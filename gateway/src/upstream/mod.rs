@@ -12,6 +12,7 @@ pub(crate) mod event;
 mod followed;
 mod following;
 pub(crate) mod pages;
+mod quiet;
 mod reactors;
 mod slots;
 pub(crate) mod tail;
@@ -61,6 +62,8 @@ pub(crate) struct PageAsked {
     pub(crate) connection: ConnectionId,
     pub(crate) dialect: Dialect,
     pub(crate) start: Start,
+    /// Whether it waits for nobody who looks from another place of the channel.
+    pub(crate) alone: bool,
 }
 
 /// What a reactor is told, in this order.

@@ -9,6 +9,7 @@ mod tests;
 
 use super::Page;
 use super::envelopes::{decode, decoded};
+use super::quiet::Quiet;
 use super::tail::Tail;
 use crate::websocket::encoder;
 use broker::{LogPage, ReadError};
@@ -125,6 +126,45 @@ impl Draft {
     /// Whether there was no answer: nobody can be told anything, and the next one looks again.
     pub(super) fn has_failed(&self) -> bool {
         matches!(self.found, Found::Nothing)
+    }
+
+    /// Whether a worker has what is missing, because the log was purged.
+    pub(super) fn is_purged(&self) -> bool {
+        matches!(self.found, Found::Purged)
+    }
+
+    /// Whether nobody looked yet.
+    fn is_unasked(&self) -> bool {
+        matches!(self.found, Found::Unasked)
+    }
+
+    /// Goes on to where it is known that nothing follows.
+    fn skip_quiet(&mut self, tail: &Tail) {
+        if self.epoch != *tail.epoch() || !matches!(self.found, Found::Unasked | Found::Everything) {
+            return;
+        }
+        if let Some(up_to) = tail.quiet_after(self.reached) {
+            (self.reached, self.found) = (up_to, Found::Everything);
+        }
+    }
+
+    /// Tells a channel's tail of the stretch behind the last event that was found.
+    pub(crate) fn teach(&self, tail: &mut Tail) {
+        let after = self.read.last().map_or_else(|| self.begins(), |(seq, _)| *seq);
+        if matches!(self.found, Found::Everything) && self.epoch == *tail.epoch() && after < self.reached {
+            tail.learn(Quiet { after, up_to: self.reached });
+        }
+    }
+
+    /// Whether what was found is no answer for somebody who stands there: there is something that follows, or nobody
+    /// knows.
+    fn leaves_alone(&self, position: &Position) -> bool {
+        self.has_failed() || self.read.last().is_some_and(|(seq, _)| position.seq < *seq)
+    }
+
+    /// Returns where it begins in its life of the log.
+    fn begins(&self) -> Seq {
+        if self.epoch == self.start.position.epoch { self.start.position.seq } else { 0 }
     }
 
     fn envelopes(&self) -> impl Iterator<Item = (Seq, &Envelope)> {
@@ -255,8 +295,8 @@ impl<'a> Making<'a> {
     /// Encodes what fits into a page; each event's `prev` is the one before it in the page, the first one's the
     /// position that was asked for, or the beginning of a life that came after it.
     fn encode(&self, envelopes: impl Iterator<Item = (Seq, &'a Envelope)>) -> Encoded {
-        let Draft { start, epoch, .. } = self.draft;
-        let mut prev = if *epoch == start.position.epoch { start.position.seq } else { 0 };
+        let epoch = &self.draft.epoch;
+        let mut prev = self.draft.begins();
         let (mut events, mut bytes) = (Vec::new(), 0);
         for (seq, envelope) in envelopes {
             let logged = Logged { seq, prev, envelope: envelope.clone() };

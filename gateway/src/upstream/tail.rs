@@ -7,6 +7,7 @@
 mod tests;
 
 use super::event::Event;
+use super::quiet::Quiet;
 use protocol::envelope::{Envelope, Logged};
 use protocol::ids::{Epoch, Position, Seq};
 use std::collections::VecDeque;
@@ -33,6 +34,8 @@ pub(crate) struct Tail {
     floor: Seq,
     ring: VecDeque<Arc<Event>>,
     ring_bytes: usize,
+    /// Where somebody looked and found nothing.
+    quiet: Option<Quiet>,
     /// What was missed may have been purged, until the log was read.
     cut_off: bool,
     state: State,
@@ -97,7 +100,8 @@ impl Tail {
     /// Makes a tail that waits for [`Tail::start`]; live copies that come before are kept.
     pub(crate) fn starting(epoch: Epoch) -> Self {
         let state = State::Reading(Reading::default());
-        Self { epoch, cursor: 0, floor: 0, ring: VecDeque::new(), ring_bytes: 0, cut_off: false, state }
+        let (cursor, floor, ring, ring_bytes) = (0, 0, VecDeque::new(), 0);
+        Self { epoch, cursor, floor, ring, ring_bytes, quiet: None, cut_off: false, state }
     }
 
     /// Sets the cursor to the channel's head, which was read after the subscription took effect.
@@ -240,6 +244,16 @@ impl Tail {
         self.ring = VecDeque::new();
         self.ring_bytes = 0;
         self.floor = self.cursor;
+    }
+
+    /// Takes note of a stretch of this life of the log in which nothing happened.
+    pub(crate) fn learn(&mut self, quiet: Quiet) {
+        self.quiet = Some(self.quiet.map_or(quiet, |known| known.and(quiet)));
+    }
+
+    /// Returns up to where nothing follows `seq`, if somebody found that.
+    pub(crate) fn quiet_after(&self, seq: Seq) -> Option<Seq> {
+        self.quiet.filter(|quiet| quiet.covers(seq)).map(|quiet| quiet.up_to)
     }
 
     /// Returns all events after `seq`, ascending; `None` when the ring does not reach back that far.

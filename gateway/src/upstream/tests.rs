@@ -1,5 +1,6 @@
 //! A burst that waited while upstream did something else reaches a reactor whole.
 
+mod purged;
 mod resuming;
 
 use super::*;
@@ -15,9 +16,13 @@ fn channel() -> ChannelId {
 
 /// An append of so many bytes.
 fn append(number: usize, bytes: usize) -> Append {
+    append_to(channel(), number, bytes)
+}
+
+fn append_to(channel: ChannelId, number: usize, bytes: usize) -> Append {
     let envelope = Envelope {
         kind: Kind::Message,
-        channel_id: channel(),
+        channel_id: channel.clone(),
         by: UserId::parse("u").unwrap(),
         at: Timestamp::from_unix_ms(1),
         message_id: MessageId::parse(&format!("m{number}")).unwrap(),
@@ -27,7 +32,7 @@ fn append(number: usize, bytes: usize) -> Append {
     };
     let dedup_key = envelope.dedup_key();
     let envelope = Bytes::from(envelope.encode().unwrap());
-    Append { channel: channel(), dedup_key, envelope, expect: None }
+    Append { channel, dedup_key, envelope, expect: None }
 }
 
 /// Appends `count` events of so many bytes while upstream stands still; returns how many of them a reactor is told.

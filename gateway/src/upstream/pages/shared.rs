@@ -2,8 +2,9 @@
 //!
 //! When a gateway dies its sockets come back together, and most of one channel stand at the same place. What was
 //! found after a position never changes, so it is kept for a moment; a page is told to another reader only when it is
-//! the very page that would be made for him. Invariant: whoever asks is answered once, or told to wait for a look that
-//! is under way.
+//! the very page that would be made for him. Those of a quiet channel may stand at many places behind its last event:
+//! one of them looks, and the others wait whether nothing follows there for them, too. Invariant: whoever asks is
+//! answered once, or told to wait for a look that is under way.
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,7 @@ use super::super::budget::Budget;
 use super::super::tail::Tail;
 use super::super::{Page, PageAsked};
 use super::{Draft, Made, Outcome, Place, Start};
-use protocol::ids::{Position, Seq};
+use protocol::ids::{ChannelId, Position, Seq};
 use std::collections::HashMap;
 
 /// Bytes that is kept of what was found and of pages, nearly and at most. Chosen: the storm of a gateway's sockets
@@ -29,6 +30,22 @@ const ENTRY_BYTES: usize = 1_024;
 pub(crate) struct Shared {
     entries: HashMap<Start, Entry>,
     budget: Budget<Start>,
+    /// The first look into each channel of those that are under way.
+    scouts: HashMap<ChannelId, Scout>,
+}
+
+/// A look for which those wait who stand elsewhere in the channel.
+struct Scout {
+    position: Position,
+    waiting: Vec<PageAsked>,
+}
+
+/// Who waited for a look.
+pub(crate) struct Waited {
+    /// At its position.
+    pub(crate) there: Vec<PageAsked>,
+    /// Elsewhere in the channel, who is furthest behind first: when nothing follows there, nothing does for the others.
+    pub(crate) elsewhere: Vec<PageAsked>,
 }
 
 /// Looking => Known when the look ends, Known => Looking when it does not suffice.
@@ -50,7 +67,7 @@ pub(crate) enum Turn {
 
 impl Default for Shared {
     fn default() -> Self {
-        Self { entries: HashMap::new(), budget: Budget::new(BYTES_MAX, KEPT_MS) }
+        Self { entries: HashMap::new(), budget: Budget::new(BYTES_MAX, KEPT_MS), scouts: HashMap::new() }
     }
 }
 
@@ -65,7 +82,8 @@ impl Shared {
                 self.entries.insert(start, Entry::Looking(waiting));
                 Turn::Waits
             }
-            Entry::Known { draft, mut made } => {
+            Entry::Known { mut draft, mut made } => {
+                draft.skip_quiet(tail);
                 let here = Position { epoch: tail.epoch().clone(), seq: sent };
                 let dialect = asked.dialect;
                 if let Some(same) = made.iter().find(|made| made.fits(dialect, &here)) {
@@ -84,6 +102,7 @@ impl Shared {
                     }
                     Outcome::Look(place) => {
                         self.budget.forget(&start);
+                        let Some(asked) = self.scout(&draft, place, asked) else { return Turn::Waits };
                         self.entries.insert(start, Entry::Looking(vec![asked]));
                         Turn::Look(draft, place)
                     }
@@ -92,16 +111,35 @@ impl Shared {
         }
     }
 
+    /// Lets somebody wait for a first look from elsewhere in the channel; gives back who is to look himself.
+    fn scout(&mut self, draft: &Draft, place: Place, asked: PageAsked) -> Option<PageAsked> {
+        if asked.alone || !draft.is_unasked() || place != Place::Log {
+            return Some(asked);
+        }
+        if let Some(scout) = self.scouts.get_mut(draft.channel()) {
+            scout.waiting.push(asked);
+            return None;
+        }
+        let scout = Scout { position: draft.start.position.clone(), waiting: Vec::new() };
+        self.scouts.insert(draft.channel().clone(), scout);
+        Some(asked)
+    }
+
     /// Takes a draft back after a look; returns who waited for it and asks again now. There was no answer when it has
     /// failed: then it is not kept.
-    pub(crate) fn came(&mut self, draft: Draft, now_ms: u64) -> Vec<PageAsked> {
+    pub(crate) fn came(&mut self, draft: Draft, now_ms: u64) -> Waited {
         let start = draft.start.clone();
-        let waiting = match self.entries.remove(&start) {
+        let there = match self.entries.remove(&start) {
             Some(Entry::Looking(waiting)) => waiting,
             Some(Entry::Known { .. }) | None => Vec::new(),
         };
+        let is_scout = self.scouts.get(&start.channel).is_some_and(|scout| scout.position == start.position);
+        let scout = if is_scout { self.scouts.remove(&start.channel) } else { None };
+        let mut elsewhere = scout.map(|scout| scout.waiting).unwrap_or_default();
+        elsewhere.iter_mut().for_each(|asked| asked.alone = draft.leaves_alone(&asked.start.position));
+        elsewhere.sort_by_key(|asked| asked.start.position.seq);
         self.keep(start, Entry::Known { draft, made: Vec::new() }, now_ms);
-        waiting
+        Waited { there, elsewhere }
     }
 
     /// Keeps what can be used again.

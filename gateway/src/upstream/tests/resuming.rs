@@ -18,9 +18,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// An upstream with one reactor that hears the channel from its head on.
-struct World {
-    broker: Broker,
-    asks: mpsc::Sender<Ask>,
+pub(super) struct World {
+    pub(super) broker: Broker,
+    pub(super) asks: mpsc::Sender<Ask>,
     told: mpsc::Receiver<Vec<Tell>>,
     waiting: VecDeque<Tell>,
     shutdown: Shutdown,
@@ -34,6 +34,10 @@ impl World {
         for number in 0..logged {
             broker.append(append(number, 10)).await.unwrap();
         }
+        Self::on(broker, data).await
+    }
+
+    pub(super) async fn on(broker: Broker, data: tempfile::TempDir) -> Self {
         let (asks, asked) = mpsc::channel(1_024);
         let (tells, told) = mpsc::channel(BATCHES);
         let upstream = Upstream::open(broker.clone(), asked, vec![tells]).await.unwrap();
@@ -45,7 +49,7 @@ impl World {
         world
     }
 
-    async fn next(&mut self) -> Tell {
+    pub(super) async fn next(&mut self) -> Tell {
         while self.waiting.is_empty() {
             let batch = tokio::time::timeout(Duration::from_secs(10), self.told.recv()).await;
             self.waiting.extend(batch.expect("something is told").expect("upstream runs"));
@@ -60,14 +64,17 @@ impl World {
         }
     }
 
-    fn asked(&self, connection: u64, position: &Position) -> Ask {
+    pub(super) fn asked(&self, connection: u64, position: &Position) -> Ask {
         let start = Start { channel: channel(), position: position.clone() };
         let connection = ConnectionId(connection);
-        Ask::Page(PageAsked { reactor: 0, connection, dialect: Dialect::V1Json, start })
+        Ask::Page(PageAsked { reactor: 0, connection, dialect: Dialect::V1Json, start, alone: false })
     }
 
     /// Answers whoever asks a worker.
-    async fn serve(&self, answer: impl Fn(EventsRequest) -> Answer<EventsAnswer> + Send + 'static) {
+    pub(super) async fn serve(
+        &self,
+        answer: impl Fn(EventsRequest) -> Answer<EventsAnswer> + Send + 'static,
+    ) {
         let mut server = self.broker.serve(RequestSubject::Events).await.unwrap();
         self.shutdown.spawn("worker", async move {
             while let Some(request) = server.next().await {

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 
 fn ask(reader: usize, dialect: Dialect, position: Position) -> PageAsked {
     let connection = ConnectionId(u64::try_from(reader).unwrap());
-    PageAsked { reactor: reader % 2, connection, dialect, start: start(position) }
+    PageAsked { reactor: reader % 2, connection, dialect, start: start(position), alone: false }
 }
 
 fn v1(reader: usize, seq: Seq) -> PageAsked {
@@ -39,7 +39,7 @@ fn a_storm_costs_one_look_and_one_encoding_for_each_dialect() {
         }
     }
     assert_eq!(looks.len(), 1);
-    let waiting = shared.came(looks.remove(0).with_log(Ok(read(&log, 1))), 0);
+    let waiting = shared.came(looks.remove(0).with_log(Ok(read(&log, 1))), 0).there;
     let readers: HashSet<_> = waiting.iter().map(|asked| asked.connection).collect();
     assert_eq!((waiting.len(), readers.len()), (10_000, 10_000), "everybody asks again");
     // Those who come a little later find it, too.
@@ -76,9 +76,13 @@ fn when_nobody_answers_everybody_hears_it_and_the_next_one_looks_again() {
     let (mut shared, tail) = (Shared::default(), tail(&three(), 3));
     let Turn::Look(draft, _) = shared.page(v1(0, 1), &tail, 3, 0) else { panic!("a look") };
     assert!(matches!(shared.page(v1(1, 1), &tail, 3, 0), Turn::Waits));
+    assert!(matches!(shared.page(v1(3, 2), &tail, 3, 0), Turn::Waits));
     let failed = draft.with_log(Err(ReadError::Busy));
     assert!(failed.has_failed());
-    assert_eq!(shared.came(failed, 0).len(), 2);
+    let Waited { there, mut elsewhere } = shared.came(failed, 0);
+    assert_eq!((there.len(), elsewhere.len()), (2, 1));
+    let elsewhere = shared.page(elsewhere.remove(0), &tail, 3, 0);
+    assert!(matches!(elsewhere, Turn::Look(..)), "who stands elsewhere may be answered all the same");
     assert!(matches!(shared.page(v1(2, 1), &tail, 3, 0), Turn::Look(..)));
 }
 
@@ -101,6 +105,7 @@ fn what_is_kept_is_bounded_in_bytes_and_in_time() {
     for seq in 1..=380 {
         let asked = v1(0, seq);
         let Turn::Look(draft, _) = shared.page(asked.clone(), &tail, 400, seq) else { panic!("a look") };
+        assert!(shared.scouts.len() == 1, "nobody else looks");
         shared.came(draft.with_log(Ok(read(&log, seq))), seq);
         assert!(matches!(shared.page(asked, &tail, 400, seq), Turn::Page(Page::More(_))));
         shared.drop_old(seq);
@@ -116,7 +121,92 @@ fn what_is_kept_is_bounded_in_bytes_and_in_time() {
     let newest = shared.page(v1(1, 380), &tail, 400, 381);
     assert!(matches!(newest, Turn::Page(Page::More(_))), "the oldest went, not the newest");
     shared.drop_old(381 + KEPT_MS);
-    assert!(shared.entries.is_empty());
+    assert!(shared.entries.is_empty() && shared.scouts.is_empty());
+}
+
+/// Asks from each place in turn, ends one look after the other; returns how many there were, and who heard that
+/// nothing happened.
+fn resumed(shared: &mut Shared, tail: &mut Tail, log: &[Logged1], places: &[Seq]) -> (usize, Vec<Seq>) {
+    let (mut asks, mut looks): (Vec<_>, Vec<Draft>) =
+        (places.iter().map(|seq| v1(0, *seq)).collect(), Vec::new());
+    let (mut count, mut nothing) = (0, Vec::new());
+    while !asks.is_empty() || !looks.is_empty() {
+        for asked in std::mem::take(&mut asks) {
+            let seq = asked.start.position.seq;
+            match shared.page(asked, tail, tail.cursor(), 0) {
+                Turn::Look(draft, _) => looks.push(draft),
+                Turn::Page(Page::Last(None)) => nothing.push(seq),
+                Turn::Page(_) | Turn::Waits => {}
+            }
+        }
+        if looks.is_empty() {
+            continue;
+        }
+        let draft = looks.remove(0);
+        let page = read(log, draft.reached());
+        let draft = draft.with_log(Ok(page));
+        draft.teach(tail);
+        let Waited { there, elsewhere } = shared.came(draft, 0);
+        asks.extend(there.into_iter().chain(elsewhere));
+        count += 1;
+    }
+    (count, nothing)
+}
+
+/// A channel with one event at 10, and entries that are nobody's up to 100: as if its shard had been purged to there.
+fn aged() -> Vec<Logged1> {
+    vec![Logged1 { seq: 10, bytes: Some(1) }, Logged1 { seq: 100, bytes: None }]
+}
+
+#[test]
+fn whoever_stands_in_a_quiet_stretch_needs_no_look_of_his_own() {
+    let log = aged();
+    let (mut shared, mut tail) = (Shared::default(), tail(&log, 60));
+    let places: Vec<Seq> = (10..100).map(|n| 10 + (n * 37) % 90).collect();
+    let (looks, mut nothing) = resumed(&mut shared, &mut tail, &log, &places);
+    assert_eq!(looks, 2, "the first one, and who is furthest behind");
+    nothing.sort_unstable();
+    assert_eq!(nothing, (10..100).collect::<Vec<_>>());
+    // Who comes later and stands there, too, and who is told what happens then.
+    assert_eq!(resumed(&mut shared, &mut tail, &log, &[100, 10, 33]), (0, vec![100, 10, 33]));
+    let seq = 101;
+    tail.on_live(Logged { seq, prev: 0, envelope: envelope(1) });
+    assert_eq!(tail.cursor(), 60, "its `prev` says nothing");
+    tail.on_read(vec![(seq, envelope(1))], seq, true);
+    let Turn::Page(page) = shared.page(v1(1, 20), &tail, seq, 0) else { panic!("the ring has it") };
+    let page = json(&frame(page));
+    assert_eq!((seqs(&page, "seq"), seqs(&page, "prev")), (vec![101], vec![20]));
+    tail.drop_ring();
+    assert!(
+        matches!(shared.page(v1(2, 30), &tail, seq, 0), Turn::Look(draft, Place::Log) if draft.reached() == 100)
+    );
+}
+
+#[test]
+fn who_is_behind_an_event_hears_of_it_and_does_not_hold_up_the_others() {
+    let log: Vec<_> = [5, 10, 100].map(|seq| Logged1 { seq, bytes: (seq < 100).then_some(1) }).into();
+    let (mut shared, mut tail) = (Shared::default(), tail(&log, 60));
+    let (looks, nothing) = resumed(&mut shared, &mut tail, &log, &[2, 40, 7, 6, 30]);
+    assert_eq!((looks, nothing), (3, vec![30, 40]), "for 2, 6 and 7");
+}
+
+#[test]
+fn what_was_quiet_in_one_life_says_nothing_of_the_next() {
+    let log = aged();
+    let (mut shared, mut known) = (Shared::default(), tail(&log, 60));
+    resumed(&mut shared, &mut known, &log, &[20]);
+    assert_eq!((known.quiet_after(50), known.quiet_after(101)), (Some(100), None));
+    let mut reborn = Tail::starting(epoch("f"));
+    reborn.start(60);
+    let late = draft_of(&log, 20);
+    late.teach(&mut reborn);
+    assert_eq!(reborn.quiet_after(50), None, "a look that comes late");
+    assert!(matches!(shared.page(v1(1, 50), &reborn, 60, 0), Turn::Look(_, Place::Worker)));
+}
+
+/// What is found after a place.
+fn draft_of(log: &[Logged1], seq: Seq) -> Draft {
+    Draft::new(start(at(seq))).with_log(Ok(read(log, seq)))
 }
 
 /// What happens in a gateway with two reactors while sockets resume one channel.
@@ -182,7 +272,10 @@ impl World {
             Step::Looked(n) if !self.looks.is_empty() => {
                 let draft = self.looks.remove(n % self.looks.len());
                 let page = read(&self.log, draft.reached());
-                for asked in self.shared.came(draft.with_log(Ok(page)), self.now_ms) {
+                let draft = draft.with_log(Ok(page));
+                draft.teach(&mut self.tail);
+                let Waited { there, elsewhere } = self.shared.came(draft, self.now_ms);
+                for asked in there.into_iter().chain(elsewhere) {
                     self.ask(asked)?;
                 }
             }
