@@ -21,27 +21,38 @@ const READ: ReadLimit = ReadLimit { entries: 512, bytes: PAGE_BYTES_MAX };
 /// person who opens a channel waits as long.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// Questions of one kind under way at once, the others wait. Chosen: more would only queue at the disk.
-const AT_ONCE: usize = 16;
+/// Questions of one kind about one shard under way at once, the others wait. Chosen: a thousand rooms that are heard
+/// for the first time take 16 round trips; more would only queue at the disk.
+const AT_ONCE: usize = 4;
 
-/// Heads of one shard that are read at once. Chosen: a thousand rooms that are heard for the first time take 16 round
-/// trips, and a shard without a leader keeps no other waiting.
-const HEADS_AT_ONCE: usize = 4;
-
-/// Repairs and pages do not wait for each other: a storm of resumes must not delay who is Live.
 pub(super) struct Asking {
     broker: Broker,
+    /// By shard: one without a leader answers nothing for seconds, and keeps no other waiting.
+    places: Vec<Places>,
+}
+
+/// Places of one shard's questions. Repairs and pages do not wait for each other: a storm of resumes must not delay
+/// who is Live.
+struct Places {
+    heads: Arc<Semaphore>,
     repairs: Arc<Semaphore>,
     pages: Arc<Semaphore>,
-    /// By shard.
-    heads: Vec<Arc<Semaphore>>,
+}
+
+impl Places {
+    fn new() -> Self {
+        let places = || Arc::new(Semaphore::new(AT_ONCE));
+        Self { heads: places(), repairs: places(), pages: places() }
+    }
 }
 
 impl Asking {
     pub(super) fn new(broker: Broker) -> Self {
-        let places = |count| Arc::new(Semaphore::new(count));
-        let heads = (0..SHARDS).map(|_| places(HEADS_AT_ONCE)).collect();
-        Self { broker, repairs: places(AT_ONCE), pages: places(AT_ONCE), heads }
+        Self { broker, places: (0..SHARDS).map(|_| Places::new()).collect() }
+    }
+
+    fn places(&self, channel: &ChannelId) -> &Places {
+        &self.places[usize::from(Slot::of(channel).shard.0 % SHARDS)]
     }
 
     /// Reads a channel's head.
@@ -50,8 +61,7 @@ impl Asking {
         channel: ChannelId,
         generation: u64,
     ) -> impl Future<Output = Job> + Send + 'static {
-        let shard = usize::from(Slot::of(&channel).shard.0);
-        let (broker, places) = (self.broker.clone(), self.heads[shard].clone());
+        let (broker, places) = (self.broker.clone(), self.places(&channel).heads.clone());
         async move {
             let _place = places.acquire().await;
             let head = in_time(broker.head(&channel)).await;
@@ -69,7 +79,7 @@ impl Asking {
         delay: Duration,
     ) -> impl Future<Output = Job> + Send + 'static {
         metrics::counter!(crate::metrics::LOG_READS).increment(1);
-        let (broker, places) = (self.broker.clone(), self.repairs.clone());
+        let (broker, places) = (self.broker.clone(), self.places(&channel).repairs.clone());
         async move {
             tokio::time::sleep(delay).await;
             // A closed semaphore is impossible: it lives as long as the jobs' owner.
@@ -86,7 +96,7 @@ impl Asking {
         place: Place,
         head: Position,
     ) -> impl Future<Output = Job> + Send + 'static {
-        let (broker, places) = (self.broker.clone(), self.pages.clone());
+        let (broker, places) = (self.broker.clone(), self.places(draft.channel()).pages.clone());
         async move {
             let _place = places.acquire().await;
             Job::Looked(match place {
@@ -131,4 +141,76 @@ async fn newer(broker: &Broker, channel: &ChannelId, after: Seq) -> Result<Optio
 
 async fn in_time<T>(question: impl Future<Output = Result<T, ReadError>>) -> Result<T, ReadError> {
     timeout(DEADLINE, question).await.unwrap_or_else(|late| Err(ReadError::Failed(late.to_string())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use broker::{Embedded, Options};
+    use futures_util::stream::{FuturesUnordered, StreamExt};
+
+    /// Two channels of different shards.
+    fn channels() -> [ChannelId; 2] {
+        let mut names = (0..).map(|n| ChannelId::parse(&format!("c{n}")).unwrap());
+        let one = names.next().unwrap();
+        let other = names.find(|other| Slot::of(other).shard != Slot::of(&one).shard).unwrap();
+        [one, other]
+    }
+
+    fn broker(data: &tempfile::TempDir) -> Broker {
+        Broker::Embedded(Embedded::open(data.path(), Options::default()).unwrap())
+    }
+
+    fn earlier(channel: &ChannelId, seq: Seq) -> Draft {
+        let position = Position { epoch: protocol::ids::Epoch::new(1, 1), seq };
+        Draft::new(crate::upstream::pages::Start { channel: channel.clone(), position })
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_answers_nothing_keeps_no_page_of_another_waiting() {
+        let (data, [dead, alive]) = (tempfile::tempdir().unwrap(), channels());
+        let broker = broker(&data);
+        let mut worker = broker.serve(RequestSubject::Events).await.unwrap();
+        let asking = Asking::new(broker.clone());
+        let look = async |draft: Draft, head: Position| match asking.look(draft, Place::Worker, head).await {
+            Job::Looked(draft) => draft,
+            _ => panic!("a look"),
+        };
+        let head = broker.head(&alive).await.unwrap();
+        let mut looks: FuturesUnordered<_> =
+            (0..100).map(|seq| look(earlier(&dead, seq), head.clone())).collect();
+        let answering = async {
+            let mut unanswered = Vec::new();
+            while let Some(request) = worker.next().await {
+                let question: EventsRequest = requests::decode(&request.payload).unwrap();
+                if question.channel_id == dead {
+                    unanswered.push(request);
+                } else {
+                    let answer: Answer<EventsAnswer> = Ok(EventsAnswer::Unknown);
+                    request.reply.send(Bytes::from(requests::encode(&answer).unwrap()));
+                }
+            }
+        };
+        let all = async {
+            // Each of them has begun to wait when the other shard's comes.
+            assert!(futures_util::poll!(looks.next()).is_pending());
+            look(earlier(&alive, 1), head.clone()).await
+        };
+        tokio::select! {
+            draft = timeout(DEADLINE / 2, all) => assert!(!draft.expect("it is answered").has_failed()),
+            () = answering => panic!("the broker runs"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_answers_nothing_keeps_no_repair_of_another_waiting() {
+        let (data, [dead, alive]) = (tempfile::tempdir().unwrap(), channels());
+        let asking = Asking::new(broker(&data));
+        let all = u32::try_from(AT_ONCE).unwrap();
+        let _unanswered = asking.places(&dead).repairs.clone().acquire_many_owned(all).await.unwrap();
+        let repair = |channel: &ChannelId| asking.repair(channel.clone(), 1, 0, Duration::ZERO);
+        let repaired = timeout(DEADLINE, repair(&alive)).await.expect("it is answered");
+        assert!(matches!(repaired, Job::Read { page: Ok(None), .. }));
+        assert!(timeout(Duration::from_millis(50), repair(&dead)).await.is_err(), "its places are taken");
+    }
 }
