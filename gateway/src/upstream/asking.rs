@@ -9,7 +9,7 @@ use protocol::ids::{ChannelId, Position, Seq};
 use protocol::limits::PAGE_BYTES_MAX;
 use protocol::requests::{self, Answer, EventsAnswer, EventsRequest};
 use protocol::subjects::{RequestSubject, SHARDS, Slot};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -27,32 +27,53 @@ const AT_ONCE: usize = 4;
 
 pub(super) struct Asking {
     broker: Broker,
-    /// By shard: one without a leader answers nothing for seconds, and keeps no other waiting.
-    places: Vec<Places>,
+    /// One without a leader answers nothing for seconds, and keeps no other waiting.
+    shards: Vec<PerShard>,
 }
 
-/// Places of one shard's questions. Repairs and pages do not wait for each other: a storm of resumes must not delay
+/// One shard's questions. Repairs and pages do not wait for each other: a storm of resumes must not delay
 /// who is Live.
-struct Places {
+struct PerShard {
     heads: Arc<Semaphore>,
     repairs: Arc<Semaphore>,
     pages: Arc<Semaphore>,
+    floor: Arc<Floor>,
 }
 
-impl Places {
+impl PerShard {
     fn new() -> Self {
         let places = || Arc::new(Semaphore::new(AT_ONCE));
-        Self { heads: places(), repairs: places(), pages: places() }
+        Self { heads: places(), repairs: places(), pages: places(), floor: Arc::default() }
+    }
+}
+
+/// Up to where a shard was purged, as far as somebody here read.
+#[derive(Default)]
+pub(super) struct Floor(Mutex<Option<Position>>);
+
+impl Floor {
+    /// Returns the floor when a channel's head is not beyond it: then the log has nothing of the channel.
+    fn above(&self, head: &Position) -> Option<Seq> {
+        let floor = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        floor
+            .as_ref()
+            .filter(|floor| floor.epoch == head.epoch && floor.seq >= head.seq)
+            .map(|floor| floor.seq)
+    }
+
+    /// Takes note of a floor, in a life of the log that was known before it was read.
+    pub(super) fn read(&self, floor: Position) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(floor);
     }
 }
 
 impl Asking {
     pub(super) fn new(broker: Broker) -> Self {
-        Self { broker, places: (0..SHARDS).map(|_| Places::new()).collect() }
+        Self { broker, shards: (0..SHARDS).map(|_| PerShard::new()).collect() }
     }
 
-    fn places(&self, channel: &ChannelId) -> &Places {
-        &self.places[usize::from(Slot::of(channel).shard.0 % SHARDS)]
+    fn shard(&self, channel: &ChannelId) -> &PerShard {
+        &self.shards[usize::from(Slot::of(channel).shard.0 % SHARDS)]
     }
 
     /// Reads a channel's head.
@@ -61,7 +82,7 @@ impl Asking {
         channel: ChannelId,
         generation: u64,
     ) -> impl Future<Output = Job> + Send + 'static {
-        let (broker, places) = (self.broker.clone(), self.places(&channel).heads.clone());
+        let (broker, places) = (self.broker.clone(), self.shard(&channel).heads.clone());
         async move {
             let _place = places.acquire().await;
             let head = in_time(broker.head(&channel)).await;
@@ -79,12 +100,13 @@ impl Asking {
         delay: Duration,
     ) -> impl Future<Output = Job> + Send + 'static {
         metrics::counter!(crate::metrics::LOG_READS).increment(1);
-        let (broker, places) = (self.broker.clone(), self.places(&channel).repairs.clone());
+        let PerShard { repairs, floor, .. } = self.shard(&channel);
+        let (broker, places, floor) = (self.broker.clone(), repairs.clone(), floor.clone());
         async move {
             tokio::time::sleep(delay).await;
             // A closed semaphore is impossible: it lives as long as the jobs' owner.
             let _place = places.acquire().await;
-            let page = newer(&broker, &channel, after).await;
+            let page = newer(&broker, &floor, &channel, after).await;
             Job::Read { channel, generation, page }
         }
     }
@@ -96,7 +118,7 @@ impl Asking {
         place: Place,
         head: Position,
     ) -> impl Future<Output = Job> + Send + 'static {
-        let (broker, places) = (self.broker.clone(), self.places(draft.channel()).pages.clone());
+        let (broker, places) = (self.broker.clone(), self.shard(draft.channel()).pages.clone());
         async move {
             let _place = places.acquire().await;
             Job::Looked(match place {
@@ -130,13 +152,24 @@ async fn answer_of_worker(broker: &Broker, question: &EventsRequest) -> Answer<E
     requests::decode::<Answer<EventsAnswer>>(&answer).map_err(|_| ErrorCode::Internal)?
 }
 
-/// Reads the log after a position. The head first: after a loss most channels turn out to have missed nothing.
-async fn newer(broker: &Broker, channel: &ChannelId, after: Seq) -> Result<Option<LogPage>, ReadError> {
+/// Reads the log after a position. The head first: after a loss most channels turn out to have missed nothing. It is
+/// their shard's floor when all that they had was purged.
+pub(super) async fn newer(
+    broker: &Broker,
+    floor: &Floor,
+    channel: &ChannelId,
+    after: Seq,
+) -> Result<Option<LogPage>, ReadError> {
     let head = in_time(broker.head(channel)).await?;
     if head.seq <= after {
         return Ok(None);
     }
-    in_time(broker.read(channel, after, READ)).await.map(Some)
+    if let Some(floor) = floor.above(&head) {
+        return Ok(Some(LogPage { entries: Vec::new(), head: floor, end: true, floor }));
+    }
+    let page = in_time(broker.read(channel, after, READ)).await?;
+    floor.read(Position { seq: page.floor, ..head });
+    Ok(Some(page))
 }
 
 async fn in_time<T>(question: impl Future<Output = Result<T, ReadError>>) -> Result<T, ReadError> {
@@ -207,7 +240,7 @@ mod tests {
         let (data, [dead, alive]) = (tempfile::tempdir().unwrap(), channels());
         let asking = Asking::new(broker(&data));
         let all = u32::try_from(AT_ONCE).unwrap();
-        let _unanswered = asking.places(&dead).repairs.clone().acquire_many_owned(all).await.unwrap();
+        let _unanswered = asking.shard(&dead).repairs.clone().acquire_many_owned(all).await.unwrap();
         let repair = |channel: &ChannelId| asking.repair(channel.clone(), 1, 0, Duration::ZERO);
         let repaired = timeout(DEADLINE, repair(&alive)).await.expect("it is answered");
         assert!(matches!(repaired, Job::Read { page: Ok(None), .. }));

@@ -2,10 +2,11 @@
 
 use super::resuming::World;
 use super::{append, append_to, channel};
+use crate::upstream::asking::{Floor, newer};
 use crate::upstream::{Page, Tell};
-use broker::{Append, Appended, Broker, Consumer, Embedded, Group, Options, Purge};
+use broker::{Append, Appended, Broker, Consumer, Embedded, Group, LogPage, Options, Purge, ReadError};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use protocol::ids::{ChannelId, Position, Seq};
+use protocol::ids::{ChannelId, Epoch, Position, Seq};
 use protocol::requests::{EventsAnswer, EventsPage, EventsRequest};
 use protocol::subjects::Slot;
 use protocol::time::Timestamp;
@@ -129,4 +130,30 @@ async fn sockets_of_a_quiet_channel_share_a_look_wherever_the_purges_left_them()
     let Ok(Appended::New { position, .. }) = broker.append(append(1, 10)).await else { panic!("logged") };
     let is_next = |tell: &Tell, seq: Seq| matches!(tell, Tell::Event(event) if event.seq() == seq);
     assert!(is_next(&world.next().await, position.seq));
+}
+
+#[tokio::test]
+async fn a_loss_costs_channels_that_are_purged_no_more_than_a_look_at_their_head() {
+    let data = tempfile::tempdir().unwrap();
+    let mut log = Log::new(data.path()).await;
+    let heard = log.later().await;
+    let now = log.later().await;
+    let (broker, floor) = (log.broker.clone(), Floor::default());
+    let busy = broker.append(append_to(log.busy.clone(), 99, 10)).await.unwrap();
+    let Appended::New { position: Position { seq: newest, .. } } = busy else { panic!("logged") };
+    let is_nothing = |page: Option<LogPage>| {
+        let page = page.expect("the head has moved");
+        assert_eq!((page.entries.len(), page.head, page.end, page.floor), (0, now.seq, true, now.seq));
+    };
+    is_nothing(newer(&broker, &floor, &channel(), heard.seq).await.unwrap());
+    // From here on the log tells heads alone.
+    broker.drain().await;
+    is_nothing(newer(&broker, &floor, &channel(), heard.seq).await.unwrap());
+    assert_eq!(newer(&broker, &floor, &channel(), now.seq).await, Ok(None));
+    // What is there is read, and what was purged in another life is nothing that was purged in this one.
+    assert_eq!(newer(&broker, &floor, &log.busy, heard.seq).await, Err(ReadError::Closed));
+    assert!(now.seq < newest);
+    let elsewhere = Floor::default();
+    elsewhere.read(Position { epoch: Epoch::new(1, 1), seq: now.seq });
+    assert_eq!(newer(&broker, &elsewhere, &channel(), heard.seq).await, Err(ReadError::Closed));
 }
