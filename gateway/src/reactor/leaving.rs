@@ -6,6 +6,7 @@ use crate::session::{Farewell, Input};
 use protocol::codes::CloseCode;
 use std::rc::Rc;
 use std::time::Duration;
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 
 /// How long acknowledgements and goodbyes may take beyond the drain's window. Chosen: above `CLOSE_MS`, below what
@@ -14,6 +15,9 @@ const DRAIN_GRACE: Duration = Duration::from_secs(5);
 
 /// Between two looks at how many connections a drain has left.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
+
+/// Sockets that are written to before others get their turn. Chosen: some tenths of a millisecond.
+const SLICE: usize = 32;
 
 /// A wish to have fewer clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,14 +66,111 @@ impl Reactor {
         let count = u32::try_from(connections.len()).unwrap_or(u32::MAX).max(1);
         let share = |n: usize| window * u32::try_from(n).unwrap_or(u32::MAX) / count;
         for (n, connection) in connections.iter().enumerate() {
+            if n % SLICE == 0 {
+                yield_now().await;
+            }
             let after_ms = u64::try_from(share(n).as_millis()).unwrap_or(u64::MAX);
             self.drive(connection, Input::Drain { after_ms, why });
         }
         for (n, connection) in connections.iter().enumerate() {
             if began + share(n) > Instant::now() {
                 sleep_until(began + share(n)).await;
+            } else if n % SLICE == 0 {
+                yield_now().await;
             }
             self.drive(connection, Input::Depart(why));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::admission::{Admission, Limits};
+    use crate::auth::Keys;
+    use crate::connection::Fresh;
+    use crate::reactor::Common;
+    use broker::{Broker, Embedded, Options};
+    use protocol::frames::Dialect;
+    use runtime::config::Secret;
+    use runtime::shutdown::Shutdown;
+    use std::cell::Cell;
+    use std::net::SocketAddr;
+    use std::sync::Arc;
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::sync::{mpsc, watch};
+    use tokio::task::LocalSet;
+
+    fn common(data: &tempfile::TempDir) -> Common {
+        let limits = Limits {
+            connections_max: 1_000,
+            per_address_max: 1_000,
+            per_user_max: 1_000,
+            loopback_exempt: true,
+        };
+        let config = crate::Config {
+            debug: true,
+            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+            jwt_signing_key: Secret::new("key"),
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            reactors: 1,
+            connections_max: 1_000,
+            connections_per_address_max: 1_000,
+            connections_per_user_max: 1_000,
+            drain_window: Duration::ZERO,
+            echo: false,
+        };
+        Common {
+            keys: Arc::new(Keys::hs256(b"key")),
+            admission: Admission::new(limits),
+            broker: Broker::Embedded(Embedded::open(data.path(), Options::default()).unwrap()),
+            sheds: watch::channel(None).1,
+            dev_users: Vec::new(),
+            shutdown: Shutdown::new(),
+            config,
+        }
+    }
+
+    /// A reactor with so many sockets, and the clients' ends of them.
+    async fn reactor(data: &tempfile::TempDir, count: usize) -> (Rc<Reactor>, Vec<TcpStream>) {
+        let reactor = Reactor::new(0, Arc::new(common(data)), mpsc::channel(1).0);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut clients = Vec::new();
+        for _ in 0..count {
+            clients.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
+            let (socket, _) = listener.accept().await.unwrap();
+            let admitted = reactor.common.admission.admit(None).unwrap();
+            let fresh = Fresh { socket, dialect: Dialect::V1Json, unread: Vec::new(), admitted };
+            reactor.open(fresh, None, false);
+        }
+        (reactor, clients)
+    }
+
+    #[tokio::test]
+    async fn whoever_else_has_something_to_do_gets_a_turn_between_goodbyes() {
+        const SLICES: usize = 8;
+        let data = tempfile::tempdir().unwrap();
+        let test = async {
+            let (reactor, _clients) = reactor(&data, SLICES * SLICE).await;
+            let turns = Rc::new(Cell::new(0));
+            let counted = turns.clone();
+            reactor.common.shutdown.spawn_local("others", async move {
+                loop {
+                    counted.set(counted.get() + 1);
+                    yield_now().await;
+                }
+            });
+            yield_now().await;
+            let before = turns.get();
+            // All at once: no pause of the window's gives them a turn.
+            reactor.send_away(reactor.all(), Duration::ZERO, Farewell::Rebalance).await;
+            let turns = turns.get() - before;
+            assert!(
+                turns >= 2 * SLICES,
+                "{turns} turns: one for each slice that is told, and that is closed"
+            );
+        };
+        LocalSet::new().run_until(test).await;
     }
 }
