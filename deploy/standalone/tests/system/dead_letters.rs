@@ -1,41 +1,49 @@
 //! What the store refuses stops nothing, is counted, and an operator has it handled again.
 
 use crate::client::Client;
-use crate::server::{DEADLINE, Server, command};
+use crate::fleet::program;
+use crate::server::{DEADLINE, command, prepared};
+use crate::system::{Mode, System};
 use rusqlite::Connection;
 use serde_json::json;
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Instant;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// Between two looks.
+const LOOK: Duration = Duration::from_millis(20);
 
 fn meddle(data: &Path, sql: &str) {
-    Connection::open(data.join("store.db")).unwrap().execute_batch(sql).unwrap();
+    let store = Connection::open(data.join("store.db")).unwrap();
+    store.busy_timeout(DEADLINE).unwrap();
+    store.execute_batch(sql).unwrap();
 }
 
-/// Runs `standalone dead-letters …`; returns whether it succeeded and the lines that it printed.
-fn operate(data: &Path, order: &[&str]) -> (bool, Vec<String>) {
-    let output = command(data).arg("dead-letters").args(order).output().unwrap();
+/// Runs `… dead-letters …` as it is run beside the system; returns whether it succeeded and the lines that it printed.
+fn operate(mode: Mode, data: &Path, order: &[&str]) -> (bool, Vec<String>) {
+    let mut program = match mode {
+        Mode::Embedded => command(data),
+        Mode::Nats | Mode::Cluster => {
+            let mut worker = prepared(Command::new(program("worker")), data);
+            worker
+                .env("NATS_URL", "nats://127.0.0.1:1")
+                .env("SAFESHIPPER__STORE__FILE", data.join("store.db"));
+            worker
+        }
+    };
+    let output = program.arg("dead-letters").args(order).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     (output.status.success(), printed.lines().map(str::to_owned).collect())
 }
 
-/// Waits until the metrics have this line.
-fn counted(data: &Path, line: &str) {
-    let addresses = std::fs::read_to_string(data.join("addresses.json")).unwrap();
-    let addresses: serde_json::Value = serde_json::from_str(&addresses).unwrap();
-    let admin: SocketAddr = addresses["admin"].as_str().unwrap().parse().unwrap();
+/// Waits until the processes that persist have put so much aside.
+async fn counted(system: &System, data: &Path, wanted: u64) {
     let began = Instant::now();
-    loop {
-        let mut stream = TcpStream::connect(admin).unwrap();
-        stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
-        let mut metrics = String::new();
-        stream.read_to_string(&mut metrics).unwrap();
-        if metrics.lines().any(|told| told == line) {
-            return;
-        }
-        assert!(began.elapsed() < DEADLINE, "no {line} in {metrics}");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+    let count = || system.count(data, "worker_dead_letters_total{role=\"persistence\"}");
+    while count() != wanted {
+        assert!(began.elapsed() < DEADLINE, "{} instead of {wanted}", count());
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -48,33 +56,53 @@ async fn say(to: SocketAddr, texts: &[&str]) {
     }
 }
 
-/// The newest texts of the history.
-async fn newest(of: SocketAddr, count: usize) -> Vec<String> {
+/// Waits until the history ends so. What is not acknowledged yet comes out of the log, refused or not.
+async fn ends_with(of: SocketAddr, texts: &[&str]) {
     let (mut client, _) = Client::open(of, "dispatcher-1").await;
-    let history = client.whole_history("general").await;
-    history[history.len() - count..].iter().map(|one| one["content"].as_str().unwrap().to_owned()).collect()
+    let began = Instant::now();
+    loop {
+        let history = client.whole_history("general").await;
+        let newest = history[history.len() - texts.len()..].iter().map(|one| &one["content"]);
+        if newest.eq(texts) {
+            return;
+        }
+        assert!(began.elapsed() < DEADLINE, "{texts:?} is not the end of {history:?}");
+        tokio::time::sleep(LOOK).await;
+    }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_store_refuses_is_put_aside_listed_and_handled_again() {
+    is_put_aside_and_handled_again(Mode::Embedded).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_store_of_a_fleet_refuses_is_put_aside_listed_and_handled_again() {
+    is_put_aside_and_handled_again(Mode::Nats).await;
+}
+
+async fn is_put_aside_and_handled_again(mode: Mode) {
     let data = tempfile::tempdir().unwrap();
-    let server = Server::start(data.path());
+    let system = tokio::task::block_in_place(|| System::start(mode, data.path()));
+    let (here, there) = system.two_gateways();
     meddle(
         data.path(),
         "CREATE TRIGGER picky BEFORE INSERT ON messages WHEN NEW.body LIKE '%\"refused %'
          BEGIN SELECT RAISE(ABORT, 'not today'); END",
     );
-    say(server.listen, &["before", "refused one", "behind it"]).await;
-    counted(data.path(), "worker_dead_letters_total{role=\"persistence\"} 1");
-    assert_eq!(newest(server.listen, 2).await, ["before", "behind it"]);
+    say(here, &["before", "refused one", "behind it"]).await;
+    counted(&system, data.path(), 1).await;
+    ends_with(there, &["before", "behind it"]).await;
 
-    let (_, listed) = operate(data.path(), &["list"]);
+    let operate = |order: &[&str]| tokio::task::block_in_place(|| operate(mode, data.path(), order));
+    let (_, listed) = operate(&["list"]);
     assert_eq!(listed.len(), 1, "{listed:?}");
     let id = listed[0].split(' ').next().unwrap();
     assert!(id.starts_with("persistence/general/") && listed[0].contains("not today"), "{listed:?}");
-    assert!(!operate(data.path(), &["replay", id]).0, "the reason is still there");
+    assert!(!operate(&["replay", id]).0, "the reason is still there");
     meddle(data.path(), "DROP TRIGGER picky");
-    assert_eq!(operate(data.path(), &["replay", "all"]), (true, vec![format!("{id}  handled")]));
-    assert_eq!(operate(data.path(), &["list"]), (true, vec![]));
-    assert_eq!(newest(server.listen, 3).await, ["before", "refused one", "behind it"]);
+    assert_eq!(operate(&["replay", "all"]), (true, vec![format!("{id}  handled")]));
+    assert_eq!(operate(&["list"]), (true, vec![]));
+    ends_with(there, &["before", "refused one", "behind it"]).await;
+    tokio::task::block_in_place(|| system.stop());
 }

@@ -7,6 +7,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// A program of the fleet. They lie beside the one that cargo built for this test.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_BIN_EXE_standalone")).with_file_name(name);
+    assert!(path.exists(), "{name} is not built: cargo build --workspace --bins");
+    path
+}
+
 /// A running fleet; stopped when dropped.
 pub(crate) struct Fleet {
     child: Child,
@@ -16,19 +23,12 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Starts it on one nats-server in `data` and waits until all of it is ready.
     pub(crate) fn start(data: &Path) -> Self {
-        Self::start_on(1, data)
+        Self::start_with(1, data, &[])
     }
 
-    /// Starts it on so many nats-servers.
-    pub(crate) fn start_on(servers: usize, data: &Path) -> Self {
-        // The programs lie beside the one that cargo built for this test: `cargo build --workspace --bins`.
-        let programs = Path::new(env!("CARGO_BIN_EXE_standalone")).parent().unwrap();
-        for program in ["gateway", "worker"] {
-            assert!(
-                programs.join(program).exists(),
-                "{program} is not built: cargo build --workspace --bins"
-            );
-        }
+    /// Starts it on so many nats-servers, with more settings for each of its processes.
+    pub(crate) fn start_with(servers: usize, data: &Path, settings: &[(&str, &str)]) -> Self {
+        let programs = ["gateway", "worker"].map(program);
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         // What an earlier one has left says nothing of this one.
         let _there_was_none = std::fs::remove_file(data.join("fleet.json"));
@@ -38,7 +38,8 @@ impl Fleet {
             .args(["--nats", &servers.to_string(), "--gateways", "2", "--workers", "2", "--data"])
             .arg(data)
             .arg("--bin")
-            .arg(programs)
+            .arg(programs[0].parent().unwrap())
+            .envs(settings.iter().copied())
             .env("DEBUG", "true")
             .env("SECRET_KEY", SECRET)
             .stdin(Stdio::null())
@@ -77,6 +78,11 @@ impl Fleet {
 
     pub(crate) fn nats(&self) -> String {
         self.state().unwrap()["nats"].as_str().unwrap().to_owned()
+    }
+
+    /// Where a process tells of itself.
+    pub(crate) fn admin(&self, name: &str) -> SocketAddr {
+        self.state().unwrap()["admin"][name].as_str().unwrap().parse().unwrap()
     }
 
     fn pid(&self, name: &str) -> u32 {

@@ -123,6 +123,13 @@ impl Drop for Server {
     }
 }
 
+/// Where the server in `data` tells of itself.
+pub(crate) fn admin(data: &Path) -> SocketAddr {
+    let addresses = std::fs::read_to_string(data.join("addresses.json")).unwrap();
+    let addresses: serde_json::Value = serde_json::from_str(&addresses).unwrap();
+    addresses["admin"].as_str().unwrap().parse().unwrap()
+}
+
 pub(crate) fn signal(name: &str, pid: u32) {
     let status = Command::new("kill").args([name, &pid.to_string()]).status().unwrap();
     assert!(status.success(), "kill {name} {pid}");

@@ -2,7 +2,6 @@
 
 use crate::client::Client;
 use crate::kill_client::CHANNELS;
-use crate::server::Server;
 use crate::system::{Mode, System};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -34,12 +33,6 @@ pub(crate) async fn histories(to: SocketAddr) -> HashMap<&'static str, Vec<Value
         histories.insert(channel, messages.iter().map(|one| one["id"].clone()).collect());
     }
     histories
-}
-
-/// Ends a server as an operator does.
-pub(crate) fn stop(server: Server) {
-    server.terminate();
-    assert!(server.wait().success());
 }
 
 pub(crate) fn remove_store(data: &Path) {

@@ -1,9 +1,11 @@
 //! What is under test, by the mode in which it runs.
 
 use crate::fleet::Fleet;
-use crate::server::{Server, signal};
-use std::net::SocketAddr;
+use crate::server::{DEADLINE, Server, admin, signal};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// How the product runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +32,7 @@ impl System {
         match mode {
             Mode::Embedded => Self::Embedded(Some(Server::start(data))),
             Mode::Nats => Self::Fleet(Fleet::start(data)),
-            Mode::Cluster => Self::Fleet(Fleet::start_on(3, data)),
+            Mode::Cluster => Self::Fleet(Fleet::start_with(3, data, &[])),
         }
     }
 
@@ -45,6 +47,15 @@ impl System {
     pub(crate) fn two_gateways(&self) -> (SocketAddr, SocketAddr) {
         let gateways = self.gateways();
         (gateways[0], gateways[gateways.len() - 1])
+    }
+
+    /// How often its workers have counted something since they started in `data`; `name` is the metric with its labels.
+    pub(crate) fn count(&self, data: &Path, name: &str) -> u64 {
+        let workers = match self {
+            Self::Embedded(_) => vec![admin(data)],
+            Self::Fleet(fleet) => ["worker-1", "worker-2"].map(|name| fleet.admin(name)).to_vec(),
+        };
+        workers.into_iter().map(|at| count(at, name)).sum()
     }
 
     /// `kill -9` of a process; returns when another is in its place. In one process that one is the victim.
@@ -91,4 +102,22 @@ impl System {
         };
         logs.iter().map(|log| std::fs::read_to_string(log).unwrap()).collect()
     }
+}
+
+/// Reads what a process has counted; 0 before it has counted anything.
+fn count(admin: SocketAddr, name: &str) -> u64 {
+    let began = Instant::now();
+    let mut stream = loop {
+        match TcpStream::connect(admin) {
+            Ok(stream) => break stream,
+            // It was killed, and is on its way back.
+            Err(error) => assert!(began.elapsed() < DEADLINE, "{admin}: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    let mut metrics = String::new();
+    stream.read_to_string(&mut metrics).unwrap();
+    let told = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    told.map_or(0, |count| count.parse().unwrap())
 }
