@@ -58,7 +58,10 @@ pub async fn start(
         let refill = patiently(|| async { Ok(refill::begin(broker, store).await?) }).await?;
         start_persistence(config, broker, store, shutdown).await?;
         if let Some(refill) = refill {
-            refill.done(store).await.map_err(RefillError::Store)?;
+            while !patiently(|| async { Ok(refill.is_done(broker, store).await?) }).await? {
+                tokio::time::sleep(refill::LOOK).await;
+            }
+            refill.end(store).await.map_err(RefillError::Store)?;
         }
     }
     for role in &config.roles {

@@ -153,6 +153,30 @@ impl Store {
         each_adapter!(self, adapter => adapter.reached(shard, epoch.clone()).await)
     }
 
+    /// Remembers, for good, that the store is to be filled up to there; in each shard and life the furthest counts.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be written.
+    pub async fn begin_filling(&self, upto: &[(Shard, Position)]) -> Result<(), StoreError> {
+        each_adapter!(self, adapter => adapter.begin_filling(upto.to_vec()).await)
+    }
+
+    /// Returns up to where the store is to be filled; nothing when it is full.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn filling(&self) -> Result<Vec<(Shard, Position)>, StoreError> {
+        each_adapter!(self, adapter => adapter.filling().await)
+    }
+
+    /// Forgets what [`Store::begin_filling`] remembers, but for what lies behind these places.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be written.
+    pub async fn end_filling(&self, upto: &[(Shard, Position)]) -> Result<(), StoreError> {
+        each_adapter!(self, adapter => adapter.end_filling(upto.to_vec()).await)
+    }
+
     /// Returns the place of a channel's newest stored event.
     ///
     /// # Errors

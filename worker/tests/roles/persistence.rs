@@ -41,7 +41,7 @@ async fn a_worker_goes_on_where_the_one_before_it_ended() {
 
 /// Up to where everything is acknowledged.
 async fn acknowledged(world: &World) -> Option<Position> {
-    world.log.acknowledged(PERSISTENCE).await.unwrap().map(|(_, position)| position)
+    world.broker.acknowledged(PERSISTENCE).await.unwrap().pop().map(|(_, position)| position)
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 //! A log, a store and workers with some roles, in a folder of the test's own.
 
+use crate::node::Node;
 use broker::{Append, Appended, Broker, Embedded, Options};
 use bytes::Bytes;
 use protocol::envelope::{ChannelFacts, ChannelType, Envelope, Kind, MemberFacts, Role};
@@ -15,6 +16,7 @@ use runtime::shutdown::{Shutdown, Stage};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use store::{Sqlite, Store};
 use tempfile::TempDir;
@@ -23,10 +25,9 @@ use worker::Config;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 pub(crate) struct World {
-    pub(crate) log: Embedded,
     pub(crate) broker: Broker,
     pub(crate) store: Store,
-    data: TempDir,
+    data: Arc<TempDir>,
 }
 
 impl World {
@@ -40,11 +41,21 @@ impl World {
     }
 
     fn with(options: Options) -> Self {
-        let data = tempfile::tempdir().unwrap();
+        let data = Arc::new(tempfile::tempdir().unwrap());
         let log = Embedded::open(&data.path().join("log"), options).unwrap();
-        let broker = Broker::Embedded(log.clone());
-        let store = Store::Sqlite(Sqlite::open(&data.path().join("store.db"), &Shutdown::new()).unwrap());
-        Self { log, broker, store, data }
+        Self { broker: Broker::Embedded(log), store: open_store(&data), data }
+    }
+
+    /// A connection to a log on NATS, with a store that nobody else has.
+    pub(crate) async fn on_nats(node: &Node, user: &str) -> Self {
+        let data = Arc::new(tempfile::tempdir().unwrap());
+        Self { broker: node.connect(user).await, store: open_store(&data), data }
+    }
+
+    /// What another process has: a connection of its own, and the same store.
+    pub(crate) async fn beside(&self, node: &Node, user: &str) -> Self {
+        let data = self.data.clone();
+        Self { broker: node.connect(user).await, store: open_store(&data), data }
     }
 
     /// Starts a worker with these roles.
@@ -143,8 +154,12 @@ impl World {
     }
 }
 
+fn open_store(data: &TempDir) -> Store {
+    Store::Sqlite(Sqlite::open(&data.path().join("store.db"), &Shutdown::new()).unwrap())
+}
+
 /// A started worker.
-pub(crate) struct Worker(Shutdown);
+pub(crate) struct Worker(pub(crate) Shutdown);
 
 impl Worker {
     /// Waits until something broke.

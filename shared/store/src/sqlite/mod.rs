@@ -6,6 +6,7 @@
 mod ask;
 mod dead_letters;
 mod events;
+mod filling;
 mod history;
 mod write;
 
@@ -47,6 +48,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../schema/0003_dead_letters.sql"),
     include_str!("../../schema/0004_changes.sql"),
     include_str!("../../schema/0005_sent_by_id.sql"),
+    include_str!("../../schema/0006_filling.sql"),
 ];
 
 /// Why a store cannot be opened.
@@ -158,6 +160,18 @@ impl Sqlite {
 
     pub(crate) async fn reached(&self, shard: Shard, epoch: Epoch) -> Result<Seq, StoreError> {
         self.ask(move |connection| ask::reached(connection, shard, &epoch)).await
+    }
+
+    pub(crate) async fn begin_filling(&self, upto: Vec<(Shard, Position)>) -> Result<(), StoreError> {
+        self.write(move |connection| filling::begin(connection, &upto)).await
+    }
+
+    pub(crate) async fn filling(&self) -> Result<Vec<(Shard, Position)>, StoreError> {
+        self.ask(|connection| filling::marks(connection)).await
+    }
+
+    pub(crate) async fn end_filling(&self, upto: Vec<(Shard, Position)>) -> Result<(), StoreError> {
+        self.write(move |connection| filling::end(connection, &upto)).await
     }
 
     pub(crate) async fn upsert_user(&self, profile: Profile) -> Result<(), StoreError> {

@@ -38,8 +38,16 @@ pub(super) fn make_durable(
     connection: &mut Connection,
     reached: &[(Shard, Position)],
 ) -> Result<(), StoreError> {
+    synced(connection, |connection| write_reached(connection, reached))
+}
+
+/// Writes something whose commit waits for the disk.
+pub(super) fn synced(
+    connection: &mut Connection,
+    write: impl FnOnce(&mut Connection) -> Result<(), StoreError>,
+) -> Result<(), StoreError> {
     connection.execute_batch("PRAGMA synchronous=FULL")?;
-    let written = write_reached(connection, reached);
+    let written = write(connection);
     connection.execute_batch("PRAGMA synchronous=NORMAL")?;
     written
 }

@@ -90,6 +90,26 @@ pub(crate) async fn how_far_the_log_is_here_for_good_is_remembered(world: &impl 
     assert_eq!(store.reached(other, &later()).await.unwrap(), 0);
 }
 
+pub(crate) async fn up_to_where_it_is_filled_is_remembered_until_it_is(world: &impl World) {
+    let store = world.open().await;
+    assert_eq!(store.filling().await.unwrap(), []);
+    let (one, other) = (Shard(3), Shard(4));
+    let reborn = Position { epoch: later(), seq: 1 };
+    store.begin_filling(&[(one, at(7)), (other, at(2))]).await.unwrap();
+    store.begin_filling(&[(one, at(5)), (one, reborn.clone())]).await.unwrap();
+    let store = world.restart(store).await;
+    let all = [(one, at(7)), (other, at(2)), (one, reborn)];
+    assert_eq!(store.filling().await.unwrap(), all, "the furthest of each life");
+    store.end_filling(&[(one, at(6)), (other, at(2))]).await.unwrap();
+    assert_eq!(
+        store.filling().await.unwrap(),
+        [all[0].clone(), all[2].clone()],
+        "more is to come of the one"
+    );
+    store.end_filling(&all).await.unwrap();
+    assert_eq!(world.restart(store).await.filling().await.unwrap(), []);
+}
+
 pub(crate) async fn a_closed_store_says_so(world: &impl World) {
     let store = world.open().await;
     store.close().await;

@@ -42,6 +42,7 @@ contract! {
         everything_survives_a_restart,
         a_large_batch_is_written,
         how_far_the_log_is_here_for_good_is_remembered,
+        up_to_where_it_is_filled_is_remembered_until_it_is,
         a_closed_store_says_so,
     }
     dead_letters {

@@ -2,7 +2,7 @@
 
 use crate::facts::{added, at, channel, id, plain, removed, said, user};
 use crate::history::newest;
-use crate::world::{Sqlite, World};
+use crate::world::{LAYOUTS, Sqlite, World};
 use protocol::envelope::Role;
 use protocol::ids::{Epoch, Position, Seq};
 use protocol::subjects::Shard;
@@ -234,7 +234,7 @@ async fn what_a_killed_process_leaves_is_whole_and_goes_on() {
 
 #[tokio::test]
 async fn processes_that_start_at_once_make_one_layout() {
-    for earlier in 0..=4 {
+    for earlier in 0..=LAYOUTS.len() {
         let world = Sqlite::new();
         world.make(earlier);
         let names: Vec<String> = (0..6).map(|n| format!("peer-{n}")).collect();
