@@ -255,7 +255,7 @@ impl Store {
         each_adapter!(self, adapter => adapter.message(id.clone()).await)
     }
 
-    /// Returns what a client's own id was used for.
+    /// Returns what a client's own id was used for, be it stored or put aside.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be asked.

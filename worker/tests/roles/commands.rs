@@ -11,6 +11,7 @@ use protocol::requests::CommandAnswer;
 use std::future::{Future, poll_fn};
 use std::task::Poll;
 use worker::Role::{Commands, Persistence};
+use worker::dead_letters::{Order, Which, carry_out};
 
 /// Each message of a channel's log.
 async fn logged(world: &World, to: &str) -> Vec<Message> {
@@ -110,6 +111,31 @@ async fn a_resend_is_what_it_was_the_first_time() {
         }
         assert_eq!(logged(&world, "general").await.len(), 2);
     }
+}
+
+#[tokio::test]
+async fn a_resend_of_what_was_put_aside_is_what_it_was_the_first_time() {
+    let (world, _worker) = world(Persisted::Yes).await;
+    world.meddle(
+        "CREATE TRIGGER picky BEFORE INSERT ON messages WHEN NEW.body LIKE '%refused%'
+         BEGIN SELECT RAISE(ABORT, 'not today'); END",
+    );
+    let first = world.command("driver-1", resend("general", "refused", "c-1")).await.unwrap();
+    world.say("general", "behind it").await;
+    world.stored("general").await;
+    assert_eq!(world.stored_texts("general").await, ["behind it"]);
+    let again = world.command("driver-1", resend("general", "refused", "c-1")).await.unwrap();
+    assert_eq!(again, CommandAnswer { duplicate: true, ..first.clone() });
+    let other = world.command("driver-1", resend("general", "another", "c-1")).await;
+    assert_eq!(other, Err(ErrorCode::Conflict));
+    assert_eq!(logged(&world, "general").await.len(), 2, "nobody sees it twice");
+
+    world.meddle("DROP TRIGGER picky");
+    let all = Order::Replay { which: Which::All };
+    assert_eq!(carry_out(&all, &world.store, &mut drop).await.unwrap(), 0);
+    let again = world.command("driver-1", resend("general", "refused", "c-1")).await.unwrap();
+    assert_eq!(again, CommandAnswer { duplicate: true, ..first });
+    assert_eq!(world.stored_texts("general").await, ["refused", "behind it"]);
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 //! Dead letters: put aside, shown, handled again.
 
 use super::ask::position;
-use crate::{DeadLetter, LetterId, StoreError};
+use crate::{DeadLetter, LetterId, Sent, StoreError};
 use bytes::Bytes;
-use protocol::ids::ChannelId;
+use protocol::envelope::Envelope;
+use protocol::ids::{ChannelId, ClientMsgId, UserId};
 use protocol::time::Timestamp;
 use rusqlite::{Connection, Row, params};
 
@@ -11,10 +12,13 @@ const COLUMNS: &str = "role, channel, epoch, seq, reason, attempts, at_ms, envel
 
 pub(super) fn put_aside(connection: &Connection, letter: &DeadLetter) -> Result<(), StoreError> {
     let DeadLetter { id, reason, attempts, at, envelope } = letter;
+    let read = Envelope::decode(envelope).ok();
+    let client_msg_id = read.as_ref().and_then(|read| read.client_msg_id.as_ref());
     connection
         .prepare_cached(
-            "INSERT INTO dead_letters (role, channel, epoch, seq, reason, attempts, at_ms, envelope)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
+            "INSERT INTO dead_letters (role, channel, epoch, seq, reason, attempts, at_ms, envelope, sender,
+                 client_msg_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
              ON CONFLICT (role, channel, epoch, seq) DO UPDATE SET reason = excluded.reason,
                  attempts = excluded.attempts, at_ms = excluded.at_ms",
         )?
@@ -27,6 +31,8 @@ pub(super) fn put_aside(connection: &Connection, letter: &DeadLetter) -> Result<
             attempts,
             at.unix_ms(),
             &envelope[..],
+            read.as_ref().map(|read| read.by.as_str()),
+            client_msg_id.map(ClientMsgId::as_str),
         ])?;
     Ok(())
 }
@@ -47,6 +53,24 @@ pub(super) fn one(connection: &Connection, id: &LetterId) -> Result<Option<DeadL
     let place = params![id.role, id.channel.as_str(), id.position.epoch.as_str(), id.position.seq];
     let mut rows = select.query(place)?;
     rows.next()?.map(letter).transpose()
+}
+
+/// Returns what a client's own id was used for, among what was put aside and can be read.
+pub(super) fn sent(
+    connection: &Connection,
+    channel: &ChannelId,
+    sender: &UserId,
+    id: &ClientMsgId,
+) -> Result<Option<Sent>, StoreError> {
+    let mut select = connection.prepare_cached(
+        "SELECT epoch, seq, envelope FROM dead_letters
+         WHERE channel = ?1 AND sender = ?2 AND client_msg_id = ?3 ORDER BY epoch, seq LIMIT 1",
+    )?;
+    let mut rows = select.query([channel.as_str(), sender.as_str(), id.as_str()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let envelope: Vec<u8> = row.get(2)?;
+    let Ok(Envelope { message_id, content_hash, .. }) = Envelope::decode(&envelope) else { return Ok(None) };
+    Ok(Some(Sent { position: position(row, 0, 1)?, message_id, content_hash }))
 }
 
 pub(super) fn page(

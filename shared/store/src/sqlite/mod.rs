@@ -49,6 +49,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../schema/0004_changes.sql"),
     include_str!("../../schema/0005_sent_by_id.sql"),
     include_str!("../../schema/0006_filling.sql"),
+    include_str!("../../schema/0007_letters_sent.sql"),
 ];
 
 /// Why a store cannot be opened.
@@ -237,7 +238,12 @@ impl Sqlite {
         sender: UserId,
         id: ClientMsgId,
     ) -> Result<Option<Sent>, StoreError> {
-        self.ask(move |connection| ask::sent(connection, &channel, &sender, &id)).await
+        // In this order: what is handled again is stored before its letter goes.
+        self.ask(move |connection| match dead_letters::sent(connection, &channel, &sender, &id)? {
+            Some(sent) => Ok(Some(sent)),
+            None => ask::sent(connection, &channel, &sender, &id),
+        })
+        .await
     }
 
     pub(crate) async fn put_aside(&self, letter: DeadLetter) -> Result<(), StoreError> {

@@ -1,9 +1,9 @@
 //! Entries that a role gave up.
 
-use crate::facts::{at, channel, later, plain};
-use crate::world::World;
+use crate::facts::{at, channel, id as message, later, plain, user};
+use crate::world::{Sqlite, World};
 use bytes::Bytes;
-use protocol::ids::{Position, Seq};
+use protocol::ids::{ClientMsgId, MessageId, Position, Seq};
 use protocol::time::Timestamp;
 use store::{DeadLetter, LetterId, Store};
 
@@ -87,4 +87,54 @@ pub(crate) async fn a_dead_letter_is_no_event(world: &impl World) {
     store.apply(vec![plain("general", 3)]).await.unwrap();
     store.put_aside(letter("persistence", "general", 7)).await.unwrap();
     assert_eq!(store.head(&channel("general")).await.unwrap(), Some(at(3)));
+}
+
+/// A message as the log had it, put aside.
+fn refused(to: &str, seq: Seq) -> DeadLetter {
+    let envelope = Bytes::from(plain(to, seq).envelope.encode().unwrap());
+    DeadLetter { envelope, ..letter("persistence", to, seq) }
+}
+
+/// The place and the message that a client's own id was used for.
+async fn sent(store: &Store, to: &str, who: &str, name: &str) -> Option<(Position, MessageId)> {
+    let name = ClientMsgId::parse(name).unwrap();
+    let sent = store.sent(&channel(to), &user(who), &name).await.unwrap()?;
+    assert_eq!(sent.content_hash, 11);
+    Some((sent.position, sent.message_id))
+}
+
+pub(crate) async fn a_clients_own_id_is_found_in_what_was_put_aside(world: &impl World) {
+    let store = world.open().await;
+    let put = refused("general", 7);
+    store.put_aside(letter("persistence", "general", 6)).await.unwrap();
+    store.put_aside(put.clone()).await.unwrap();
+    let expected = Some((at(7), message("m7")));
+    assert_eq!(sent(&store, "general", "driver-1", "c7").await, expected);
+    for (to, who, name) in
+        [("other", "driver-1", "c7"), ("general", "driver-2", "c7"), ("general", "driver-1", "c6")]
+    {
+        assert_eq!(sent(&store, to, who, name).await, None);
+    }
+    store.apply(vec![plain("general", 7)]).await.unwrap();
+    store.remove_dead_letter(&put.id).await.unwrap();
+    assert_eq!(sent(&store, "general", "driver-1", "c7").await, expected, "it is handled");
+}
+
+#[tokio::test]
+async fn a_clients_own_id_is_found_in_what_an_earlier_release_put_aside() {
+    let world = Sqlite::new();
+    world.make(6);
+    let file = rusqlite::Connection::open(world.file()).unwrap();
+    for one in [letter("persistence", "general", 6), refused("general", 7)] {
+        let LetterId { role, channel, position } = one.id;
+        let values = rusqlite::params![role, channel.as_str(), position.epoch.as_str(), position.seq];
+        let put = "INSERT INTO dead_letters VALUES (?1, ?2, ?3, ?4, 'database failed', 3, 0, x'')";
+        file.execute(put, values).unwrap();
+        let bytes = "UPDATE dead_letters SET envelope = ?1 WHERE seq = ?2";
+        file.execute(bytes, rusqlite::params![&one.envelope[..], position.seq]).unwrap();
+    }
+    drop(file);
+    let store = world.open().await;
+    assert_eq!(sent(&store, "general", "driver-1", "c7").await, Some((at(7), message("m7"))));
+    assert_eq!(store.dead_letters(None, 10).await.unwrap().len(), 2);
 }

@@ -50,6 +50,7 @@ contract! {
         an_entry_is_put_aside_once_by_each_role,
         dead_letters_are_listed_in_pages,
         a_dead_letter_is_no_event,
+        a_clients_own_id_is_found_in_what_was_put_aside,
     }
     history {
         pages_go_back_from_the_newest,

@@ -21,12 +21,13 @@ pub(crate) trait World: Sync {
 }
 
 /// The layouts of earlier releases, each on top of the one before.
-pub(crate) const LAYOUTS: [&str; 5] = [
+pub(crate) const LAYOUTS: [&str; 6] = [
     include_str!("../../schema/0001_events_and_projections.sql"),
     include_str!("../../schema/0002_reached.sql"),
     include_str!("../../schema/0003_dead_letters.sql"),
     include_str!("../../schema/0004_changes.sql"),
     include_str!("../../schema/0005_sent_by_id.sql"),
+    include_str!("../../schema/0006_filling.sql"),
 ];
 
 pub(crate) struct Sqlite(TempDir);
