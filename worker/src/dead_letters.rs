@@ -7,9 +7,13 @@ use broker::Entry;
 use clap::Subcommand;
 use protocol::time::Timestamp;
 use runtime::clock::now_unix_ms;
+use runtime::config::{Faults, Reader, Settings, Source};
+use runtime::shutdown::Shutdown;
+use runtime::telemetry::Filter;
+use std::path::PathBuf;
 use std::slice;
 use std::str::FromStr;
-use store::{DeadLetter, InvalidLetterId, LetterId, Store, StoreError};
+use store::{DeadLetter, InvalidLetterId, LetterId, OpenError, Sqlite, Store, StoreError};
 
 /// Letters that are read at once.
 const PAGE: u32 = 100;
@@ -56,9 +60,61 @@ pub enum OrderError {
     /// Nothing is there under this id.
     #[error("no dead letter {0}")]
     Unknown(LetterId),
-    /// No role of this release has this name.
-    #[error("nobody handles what is of role {0}")]
-    Nobody(String),
+    /// No store is where it is configured.
+    #[error("no store is at {0} (DATA_DIR, or store.file)")]
+    Missing(PathBuf),
+    /// The store cannot be opened.
+    #[error("cannot open the store {0}")]
+    Open(PathBuf, #[source] OpenError),
+}
+
+/// What an order needs of the configuration; servers may be told whatever they want beside it.
+#[derive(Debug)]
+pub struct Config {
+    /// The filter of the logs.
+    pub log: Filter,
+    /// Where the store is.
+    pub store: store::Config,
+}
+
+impl Config {
+    /// Reads the file named by `CONFIG`, `.env` and the environment.
+    ///
+    /// # Errors
+    /// [`Faults`] of what is needed.
+    pub fn load() -> Result<Self, Faults> {
+        let mut reader = Reader::new(Source::load()?);
+        reader.leave_all_but(&["data_dir", "log", "store"]);
+        let log = reader.get("log", Filter::default());
+        let data_dir = Settings::read_data_dir(&mut reader);
+        let store = store::Config::read(&mut reader, &data_dir);
+        reader.finish()?;
+        Ok(Self { log, store })
+    }
+}
+
+/// Opens the store, which is only read when that is enough, carries out an order and closes; returns how many letters
+/// failed again.
+///
+/// # Errors
+/// [`OrderError`] when it was not carried out, or not to its end.
+pub async fn operate(
+    config: &Config,
+    order: &Order,
+    say: &mut impl FnMut(String),
+) -> Result<usize, OrderError> {
+    let (file, shutdown) = (&config.store.file, Shutdown::new());
+    if !file.exists() {
+        return Err(OrderError::Missing(file.clone()));
+    }
+    let opened = match order {
+        Order::List { .. } => Sqlite::open_read_only(file, &shutdown),
+        Order::Replay { .. } => Sqlite::open(file, &shutdown),
+    };
+    let store = Store::Sqlite(opened.map_err(|error| OrderError::Open(file.clone(), error))?);
+    let carried_out = carry_out(order, &store, say).await;
+    store.close().await;
+    carried_out
 }
 
 /// Carries out an order and says so line by line; returns how many letters failed again.
@@ -112,14 +168,18 @@ async fn replay_all(store: &Store, say: &mut impl FnMut(String)) -> Result<usize
     }
 }
 
-/// Handles an entry again; returns whether it failed once more, for a reason of its own.
+/// Handles an entry again; returns whether it failed once more, for a reason of its own. What is of no role of this
+/// release stays as it is.
 async fn replay(store: &Store, letter: DeadLetter, say: &mut impl FnMut(String)) -> Result<bool, OrderError> {
     let DeadLetter { id, envelope, .. } = letter.clone();
     let entry = Entry { channel: id.channel.clone(), seq: id.position.seq, envelope };
     let item = Item { epoch: id.position.epoch.clone(), entry };
     let handled = match &*id.role {
         Persistence::ROLE => Persistence::new(store.clone(), None).handle(slice::from_ref(&item)).await,
-        _ => return Err(OrderError::Nobody(id.role)),
+        _ => {
+            say(format!("{id}  nobody handles what is of this role"));
+            return Ok(true);
+        }
     };
     match handled {
         Ok(()) => {

@@ -51,18 +51,17 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let config = match configure(cli.roles) {
-        Ok(config) => config,
-        Err(faults) => return refuse(&faults),
-    };
     let done = match cli.command {
-        None => run(config),
-        Some(Command::Seed(plan)) => make(config, &plan),
-        Some(Command::DeadLetters(order)) => operate(&config, &order),
+        None => configure(cli.roles).map(run),
+        Some(Command::Seed(plan)) => configure(cli.roles).map(|config| make(config, &plan)),
+        Some(Command::DeadLetters(order)) => {
+            dead_letters::Config::load().map(|config| operate(&config, &order))
+        }
     };
     match done {
-        Ok(code) => code,
-        Err(error) => {
+        Err(faults) => refuse(&faults),
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
             tracing::error!(error = format!("{error:#}"), "cannot go on");
             ExitCode::FAILURE
         }
@@ -77,7 +76,7 @@ fn configure(roles: Option<String>) -> Result<Config, Faults> {
     let mut reader = Reader::new(source);
     reader.leave(&["gateway", "listen", "cors_allowed_origins"]);
     let settings = Settings::read(&mut reader);
-    let store = store::Config::read(&mut reader, &settings);
+    let store = store::Config::read(&mut reader, &settings.data_dir);
     let worker = worker::Config::read(&mut reader);
     let stop = stop::Config::read(&mut reader, &settings, Duration::ZERO);
     let nats = match &settings.mode {
@@ -150,11 +149,9 @@ async fn make(config: Config, plan: &seed::Plan) -> anyhow::Result<ExitCode> {
 
 /// Shows dead letters or has them handled again: the store is all that this needs.
 #[tokio::main]
-async fn operate(config: &Config, order: &dead_letters::Order) -> anyhow::Result<ExitCode> {
-    telemetry::init(&config.settings.log, Format::Plain)?;
-    let store = open_store(&config.store, &Shutdown::new())?;
-    let failed = dead_letters::carry_out(order, &store, &mut say).await?;
-    store.close().await;
+async fn operate(config: &dead_letters::Config, order: &dead_letters::Order) -> anyhow::Result<ExitCode> {
+    telemetry::init(&config.log, Format::Plain)?;
+    let failed = dead_letters::operate(config, order, &mut say).await?;
     Ok(if failed > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 

@@ -1,7 +1,7 @@
 //! What an operator decides about the store.
 
-use runtime::config::{Reader, Settings};
-use std::path::PathBuf;
+use runtime::config::Reader;
+use std::path::{Path, PathBuf};
 
 /// A store's settings, resolved.
 #[derive(Debug, Clone)]
@@ -12,7 +12,7 @@ pub struct Config {
 
 impl Config {
     /// Reads the store's settings; faults stay with the reader.
-    pub fn read(reader: &mut Reader, settings: &Settings) -> Self {
-        Self { file: reader.get("store.file", settings.data_dir.join("store.db")) }
+    pub fn read(reader: &mut Reader, data_dir: &Path) -> Self {
+        Self { file: reader.get("store.file", data_dir.join("store.db")) }
     }
 }

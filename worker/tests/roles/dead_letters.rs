@@ -5,11 +5,13 @@ use broker::{Append, Appended};
 use bytes::Bytes;
 use protocol::envelope::Kind;
 use protocol::ids::Position;
+use runtime::telemetry::Filter;
 use rusqlite::Connection;
+use std::path::PathBuf;
 use std::time::Duration;
-use store::DeadLetter;
+use store::{DeadLetter, LetterId};
 use worker::Role::Persistence;
-use worker::dead_letters::{Order, OrderError, Which, carry_out};
+use worker::dead_letters::{Config, Order, OrderError, carry_out, operate};
 
 /// Refuses messages that say so.
 const PICKY: &str = "CREATE TRIGGER picky BEFORE INSERT ON messages WHEN NEW.body LIKE '%poison%'
@@ -111,15 +113,50 @@ async fn what_is_refused_is_handled_again_once_its_reason_is_gone() {
 }
 
 #[tokio::test]
-async fn what_nobody_handles_stays() {
+async fn what_nobody_handles_stays_and_what_is_behind_it_is_handled() {
     let world = World::new();
-    let id = "search/general/e/1".parse().unwrap();
-    let at = crate::world::now();
+    world.meddle(PICKY);
+    let _worker = world.start(&[Persistence]).await;
+    world.say("general", "poison").await;
+    world.stored("general").await;
+    let behind = letters(&world).await.remove(0).id;
+    let id: LetterId = "index/general/e/1".parse().unwrap();
     let (reason, envelope) = ("x".to_owned(), Bytes::from_static(b"x"));
-    world.store.put_aside(DeadLetter { id, reason, attempts: 3, at, envelope }).await.unwrap();
-    let refused = order(&world, &Order::Replay { which: Which::All }).await;
-    assert!(matches!(refused, Err(OrderError::Nobody(role)) if role == "search"));
-    assert_eq!(letters(&world).await.len(), 1);
+    let put = DeadLetter { id: id.clone(), reason, attempts: 3, at: crate::world::now(), envelope };
+    world.store.put_aside(put.clone()).await.unwrap();
+    world.meddle("DROP TRIGGER picky");
+    let (failed, said) = order(&world, &replay("all")).await.unwrap();
+    assert_eq!(failed, 1);
+    assert_eq!(said, [format!("{id}  nobody handles what is of this role"), format!("{behind}  handled")]);
+    assert_eq!(letters(&world).await, [put]);
+    assert_eq!(order(&world, &replay(&id.to_string())).await.unwrap().0, 1);
+}
+
+/// Runs an order on the store's file, as a program does.
+async fn run(file: PathBuf, order: &Order) -> Result<usize, OrderError> {
+    let config = Config { log: Filter::default(), store: store::Config { file } };
+    operate(&config, order, &mut drop).await
+}
+
+#[tokio::test]
+async fn a_list_takes_the_store_as_it_is() {
+    let world = World::new();
+    // As the release left it that wrote the first dead letters.
+    world.meddle("PRAGMA user_version=3");
+    assert_eq!(run(world.store_file(), &Order::List { limit: 3 }).await.unwrap(), 0);
+    let file = Connection::open(world.store_file()).unwrap();
+    let layout: u32 = file.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(layout, 3);
+}
+
+#[tokio::test]
+async fn an_order_makes_no_store() {
+    let folder = tempfile::tempdir().unwrap();
+    for order in [Order::List { limit: 3 }, replay("all")] {
+        let file = folder.path().join("store.db");
+        assert!(matches!(run(file, &order).await, Err(OrderError::Missing(_))));
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 /// Says things while the store cannot be written; all of it is stored afterwards, and nothing was given up.

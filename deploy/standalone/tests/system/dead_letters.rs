@@ -2,7 +2,7 @@
 
 use crate::client::Client;
 use crate::fleet::program;
-use crate::server::{DEADLINE, command, prepared};
+use crate::server::DEADLINE;
 use crate::system::{Mode, System};
 use rusqlite::Connection;
 use serde_json::json;
@@ -20,19 +20,19 @@ fn meddle(data: &Path, sql: &str) {
     store.execute_batch(sql).unwrap();
 }
 
-/// Runs `… dead-letters …` as it is run beside the system; returns whether it succeeded and the lines that it printed.
+/// Runs `… dead-letters …` by somebody who says where the store is, and nothing else; returns whether it succeeded and
+/// the lines that it printed.
 fn operate(mode: Mode, data: &Path, order: &[&str]) -> (bool, Vec<String>) {
-    let mut program = match mode {
-        Mode::Embedded => command(data),
-        Mode::Nats | Mode::Cluster => {
-            let mut worker = prepared(Command::new(program("worker")), data);
-            worker
-                .env("NATS_URL", "nats://127.0.0.1:1")
-                .env("SAFESHIPPER__STORE__FILE", data.join("store.db"));
-            worker
-        }
+    let mut command = match mode {
+        Mode::Embedded => Command::new(program("standalone")),
+        Mode::Nats | Mode::Cluster => Command::new(program("worker")),
     };
-    let output = program.arg("dead-letters").args(order).output().unwrap();
+    command.env_clear().current_dir(data);
+    match mode {
+        Mode::Embedded => command.env("DATA_DIR", data),
+        Mode::Nats | Mode::Cluster => command.env("SAFESHIPPER__STORE__FILE", data.join("store.db")),
+    };
+    let output = command.arg("dead-letters").args(order).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     (output.status.success(), printed.lines().map(str::to_owned).collect())
 }

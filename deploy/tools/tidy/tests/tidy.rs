@@ -66,7 +66,7 @@ fn sample_configurations_are_understood() {
         let settings = Settings::read(&mut reader);
         let gateway = gateway::Config::read(&mut reader, &settings);
         let _worker = worker::Config::read(&mut reader);
-        let _store = store::Config::read(&mut reader, &settings);
+        let _store = store::Config::read(&mut reader, &settings.data_dir);
         let _stop = runtime::stop::Config::read(&mut reader, &settings, gateway.drain_window);
         if let Some(Mode::Nats(url)) = &settings.mode {
             let _nats = broker::NatsOptions::read(&mut reader, url, "tidy");

@@ -117,14 +117,14 @@ impl<T: FromValue> FromValue for Vec<T> {
 pub struct Reader {
     source: Source,
     known: BTreeSet<String>,
-    left: Vec<&'static str>,
+    left: BTreeSet<String>,
     faults: Vec<String>,
 }
 
 impl Reader {
     /// Starts to read a source.
     pub fn new(source: Source) -> Self {
-        Self { source, known: BTreeSet::new(), left: Vec::new(), faults: Vec::new() }
+        Self { source, known: BTreeSet::new(), left: BTreeSet::new(), faults: Vec::new() }
     }
 
     /// Returns the value at a place of the tree, or the default; a value that cannot be read is a fault.
@@ -158,8 +158,14 @@ impl Reader {
     }
 
     /// Leaves whole sections to other processes that read the same file.
-    pub fn leave(&mut self, sections: &[&'static str]) {
-        self.left.extend(sections);
+    pub fn leave(&mut self, sections: &[&str]) {
+        self.left.extend(sections.iter().map(|section| (*section).to_owned()));
+    }
+
+    /// Leaves all but these sections to other processes: for a program that needs little of what they are told.
+    pub fn leave_all_but(&mut self, sections: &[&str]) {
+        let present = self.source.values.keys().map(|place| section(place));
+        self.left.extend(present.filter(|present| !sections.contains(present)).map(str::to_owned));
     }
 
     /// Ends the reading: whatever was wrong, and every key that nobody asked for with the nearest known one.
@@ -168,8 +174,7 @@ impl Reader {
     /// [`Faults`], all of them at once.
     pub fn finish(mut self) -> Result<(), Faults> {
         for (place, written) in &self.source.values {
-            let section = place.split('.').next().unwrap_or_default();
-            if !self.known.contains(place) && !self.left.contains(&section) {
+            if !self.known.contains(place) && !self.left.contains(section(place)) {
                 let nearest = self.known.iter().min_by_key(|known| strsim::damerau_levenshtein(known, place));
                 let hint = nearest.map(|known| format!("; did you mean {known}?")).unwrap_or_default();
                 self.faults.push(format!("{place} ({}): unknown key{hint}", written.origin));
@@ -177,6 +182,10 @@ impl Reader {
         }
         if self.faults.is_empty() { Ok(()) } else { Err(Faults(self.faults)) }
     }
+}
+
+fn section(place: &str) -> &str {
+    place.split('.').next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -209,6 +218,17 @@ mod tests {
         let mut reader = reader("[worker]\nroles = 'history'\n[gatway]\nx = 1");
         reader.leave(&["worker"]);
         assert_eq!(reader.finish().unwrap_err().lines().len(), 1, "a section of nobody is a fault");
+    }
+
+    #[test]
+    fn who_needs_little_says_nothing_of_the_rest() {
+        let mut reader = reader("debug = 'perhaps'\nlog = 'x'\n[store]\nfiel = 'y'\n[gatway]\nx = 1");
+        reader.leave_all_but(&["log", "store"]);
+        assert_eq!(reader.get_opt::<String>("log").as_deref(), Some("x"));
+        assert_eq!(reader.get_opt::<String>("store.file"), None);
+        let faults = reader.finish().unwrap_err();
+        assert_eq!(faults.lines().len(), 1, "{faults}");
+        assert!(faults.to_string().contains("did you mean store.file?"), "{faults}");
     }
 
     #[test]

@@ -69,7 +69,7 @@ impl Settings {
     pub fn read(reader: &mut Reader) -> Self {
         let debug = reader.get("debug", false);
         let mode = read_mode(reader, debug);
-        let data_dir: PathBuf = reader.get("data_dir", "./data".into());
+        let data_dir = Self::read_data_dir(reader);
         let (public, internal) = if debug { ([127, 0, 0, 1], [127, 0, 0, 1]) } else { ([0; 4], [0; 4]) };
         let (secret_key, key_origin) = read_secret_key(reader, debug, &data_dir);
         let signing: Option<Secret> = reader.get_opt("auth.jwt_signing_key");
@@ -85,6 +85,11 @@ impl Settings {
             key_origin,
             allowed_origins: reader.get("cors_allowed_origins", Vec::new()),
         }
+    }
+
+    /// Reads where a process keeps what must outlive it; default `data` in the working folder.
+    pub fn read_data_dir(reader: &mut Reader) -> PathBuf {
+        reader.get("data_dir", "./data".into())
     }
 }
 

@@ -91,7 +91,20 @@ impl Sqlite {
     /// # Errors
     /// [`OpenError`] when the file cannot be used.
     pub fn open(file: &Path, shutdown: &Shutdown) -> Result<Self, OpenError> {
-        let writer = open_writer(file)?;
+        Self::start(open_writer(file)?, file, shutdown)
+    }
+
+    /// Opens a file that is there for reading alone, and takes its layout as it is: whatever writes fails.
+    ///
+    /// # Errors
+    /// [`OpenError`] when the file cannot be read.
+    pub fn open_read_only(file: &Path, shutdown: &Shutdown) -> Result<Self, OpenError> {
+        let reader = open_reader(file)?;
+        layout(&reader)?;
+        Self::start(reader, file, shutdown)
+    }
+
+    fn start(writer: Connection, file: &Path, shutdown: &Shutdown) -> Result<Self, OpenError> {
         let (end, ended) = tokio::sync::mpsc::channel(1);
         let (writes, orders) = crossbeam_channel::bounded::<Job>(QUEUE);
         let start = |name: &str, connection, jobs, end| {
@@ -107,11 +120,7 @@ impl Sqlite {
         start("store-writer", writer, orders, end.clone())?;
         let (reads, questions) = crossbeam_channel::bounded(QUEUE);
         for n in 0..READERS {
-            let reader = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-            reader.busy_timeout(BUSY)?;
-            // The system caches the file, too; what is kept here is kept twice.
-            reader.execute_batch("PRAGMA query_only=ON; PRAGMA cache_size=-4096;")?;
-            start(&format!("store-reader-{n}"), reader, questions.clone(), end.clone())?;
+            start(&format!("store-reader-{n}"), open_reader(file)?, questions.clone(), end.clone())?;
         }
         let ended = tokio::sync::Mutex::new(ended);
         Ok(Self(Arc::new(Inner { writes: Mutex::new(Some(writes)), reads: Mutex::new(Some(reads)), ended })))
@@ -284,6 +293,14 @@ fn serve(mut connection: Connection, jobs: &Receiver<Job>, end: tokio::sync::mps
     drop(end);
 }
 
+fn open_reader(file: &Path) -> Result<Connection, OpenError> {
+    let reader = Connection::open_with_flags(file, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    reader.busy_timeout(BUSY)?;
+    // The system caches the file, too; what is kept here is kept twice.
+    reader.execute_batch("PRAGMA query_only=ON; PRAGMA cache_size=-4096;")?;
+    Ok(reader)
+}
+
 /// Opens the file for writing and brings its layout up to date. Processes that start at once do so one after the other.
 fn open_writer(file: &Path) -> Result<Connection, OpenError> {
     let began = Instant::now();
@@ -317,16 +334,18 @@ fn try_open_writer(file: &Path) -> Result<Connection, OpenError> {
 
 fn migrate(connection: &mut Connection) -> Result<(), OpenError> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
-    let found: usize = transaction.query_row("PRAGMA user_version", [], |row| row.get(0))?;
-    let known = MIGRATIONS.len();
-    if found > known {
-        return Err(OpenError::Newer { found, known });
-    }
-    for step in &MIGRATIONS[found..] {
+    for step in &MIGRATIONS[layout(&transaction)?..] {
         transaction.execute_batch(step)?;
     }
-    transaction.execute_batch(&format!("PRAGMA user_version={known}"))?;
+    transaction.execute_batch(&format!("PRAGMA user_version={}", MIGRATIONS.len()))?;
     Ok(transaction.commit()?)
+}
+
+/// Returns how many steps of the layout a file has, all of which this release knows.
+fn layout(connection: &Connection) -> Result<usize, OpenError> {
+    let found: usize = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    let known = MIGRATIONS.len();
+    if found > known { Err(OpenError::Newer { found, known }) } else { Ok(found) }
 }
 
 #[cfg(test)]

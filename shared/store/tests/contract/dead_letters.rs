@@ -5,7 +5,7 @@ use crate::world::{Sqlite, World};
 use bytes::Bytes;
 use protocol::ids::{ClientMsgId, MessageId, Position, Seq};
 use protocol::time::Timestamp;
-use store::{DeadLetter, LetterId, Store};
+use store::{DeadLetter, LetterId, Store, StoreError};
 
 fn id(role: &str, to: &str, seq: Seq) -> LetterId {
     LetterId { role: role.to_owned(), channel: channel(to), position: at(seq) }
@@ -137,4 +137,18 @@ async fn a_clients_own_id_is_found_in_what_an_earlier_release_put_aside() {
     let store = world.open().await;
     assert_eq!(sent(&store, "general", "driver-1", "c7").await, Some((at(7), message("m7"))));
     assert_eq!(store.dead_letters(None, 10).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn who_only_reads_takes_an_earlier_layout_as_it_is_and_changes_nothing() {
+    let world = Sqlite::new();
+    world.make(3);
+    let store = world.open_read_only();
+    assert_eq!(store.dead_letters(None, 10).await.unwrap(), []);
+    let put = letter("persistence", "general", 6);
+    assert!(matches!(store.put_aside(put).await, Err(StoreError::Database(_))));
+    store.close().await;
+    let file = rusqlite::Connection::open(world.file()).unwrap();
+    let layout: u32 = file.query_row("PRAGMA user_version", [], |row| row.get(0)).unwrap();
+    assert_eq!(layout, 3);
 }

@@ -41,6 +41,10 @@ impl Sqlite {
         self.0.path().join("store.db")
     }
 
+    pub(crate) fn open_read_only(&self) -> Store {
+        Store::Sqlite(store::Sqlite::open_read_only(&self.file(), &Shutdown::new()).unwrap())
+    }
+
     /// Makes the file as the first layouts left it, so many of them.
     pub(crate) fn make(&self, layouts: usize) {
         let file = rusqlite::Connection::open(self.file()).unwrap();
