@@ -12,13 +12,19 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import bounded
+import outage
 import streams
-from bench import SATURATED_MS, Row, judge, machine, median_of, revision
-from servers import PROGRAMS, ROOT, Fleet, Server
+from bench import LONG_ROUNDS, SATURATED_MS, Row, judge, machine, median_of, revision, spread
+from servers import PROGRAMS, ROOT, Fleet, Server, seeded_fleet
 
 # Messages a second to a room of 1,000 whose members are on several gateways, until the rate that saturates.
 RATES = [25, 50, 100, 200, 300, 400]
 GATEWAYS = [1, 2, 4]
+
+# Clients when gateways end, and when what the nats-server has is counted.
+OUTAGE_CLIENTS = 5_000
+BOUNDED_CLIENTS = [10, 1_000, 10_000]
 
 # Messages outstanding at once: as many as all processes of `nats bench` together have.
 OUTSTANDING = 16 * streams.BATCH
@@ -30,7 +36,7 @@ def sends(rounds: int, seconds: int) -> list[dict]:
     """Sends through a gateway beside what the official bench appends to the same server, in turn which comes first."""
     found = []
     for n in range(rounds):
-        with Fleet("sends", "pipelined") as fleet:
+        with seeded_fleet("sends", "pipelined") as fleet:
             lanes, bare = streams.chat_lanes(fleet), streams.bare_lanes(fleet)
             size = streams.payload_size(fleet, lanes, through_gateway(fleet, lanes, 2, SENDS)["bytes_each"])
             runs = {
@@ -90,7 +96,7 @@ def fanout(rate: int, pairs: int, seconds: int) -> list[dict]:
     for _ in range(pairs):
         with Server("fanout", core=0) as server:
             embedded = server.load("fanout", *options, core=1)
-        with Fleet("fanout", core=0) as fleet:
+        with seeded_fleet("fanout", core=0) as fleet:
             nats = fleet.load("fanout", *options, core=1)
         figures = [embedded["deliveries_per_cpu_second"], per_gateway_second(nats), nats["deliveries_per_cpu_second"]]
         found.append({
@@ -109,6 +115,60 @@ def fanout_row(rate: int, pairs: list[dict]) -> Row:
     what = f"fanout, 1,000 members, {rate} messages a second, deliveries per CPU-second of the gateway"
     seen = f"{judged.seen}; with nats-server and worker {whole:.2f}"
     return Row(f"{what}, part of embedded's", ">= 0.9", "", seen, judged.sound and judged.median >= 0.9)
+
+
+def outages(rounds: int) -> list[dict]:
+    """A gateway that is killed and one that is drained under 5,000 clients, each time in a fresh fleet."""
+    found = []
+    for n in range(min(rounds, LONG_ROUNDS)):
+        with seeded_fleet(gateways=2, workers=2, **outage.settings(OUTAGE_CLIENTS)) as fleet:
+            try:
+                found.append(outage.kill_and_drain(fleet, OUTAGE_CLIENTS))
+            except AssertionError as failed:
+                found.append({"missed": [one_line(failed)]})
+        print(f"outage {n + 1}: missed: {found[-1]['missed']}", flush=True)
+    return found
+
+
+def outage_row(runs: list[dict]) -> Row:
+    """Judged by the worst of all runs: what is lost once is lost."""
+    missed = [line for run in runs for line in run["missed"]]
+    whole = [run for run in runs if "resume_ms" in run]
+    seen = [f"{len(whole)} of {len(runs)} runs ended"]
+    if whole:
+        p99_s = [run["resume_ms"]["p99"] / 1e3 for run in whole]
+        slowest_s = max(run["resume_ms"]["max"] for run in whole) / 1e3
+        resumed = sum(run["resume_ms"]["count"] for run in whole)
+        acknowledged = sum(run["acknowledged"] for run in whole)
+        faults = {name: sum(run["faults"][name] for run in whole) for name in whole[0]["faults"]}
+        seen += [f"p99 {spread(p99_s, '.2f')} s, the slowest {slowest_s:.2f} s of {resumed:,} resumes"]
+        seen += [f"{acknowledged:,} messages acknowledged, of their deliveries {faults['missing']} missing"]
+        seen += [f"{faults['duplicates']} repeated, {faults['reordered']} out of order"]
+    seen += [f"**{line}**" for line in missed]
+    who = f"2 gateways, {OUTAGE_CLIENTS:,} clients in rooms of {outage.ROOM_MEMBERS}, {outage.WRITERS} writers"
+    what = f"{who}: one gateway killed, then the other drained; from the drop until all that was missed is there"
+    gate = f"p99 < {outage.RESUME_P99_S} s, nothing acknowledged lost"
+    return Row(what, gate, "", "; ".join(seen), bool(whole) and not missed)
+
+
+def bounded_row(sizes: list[int]) -> Row:
+    """Counts what the nats-server has without clients and with so many."""
+    names = ", ".join(f"{size:,}" for size in sizes)
+    what = f"2 gateways, {names} clients in {bounded.ROOMS} channels: what the nats-server has, beside none"
+    gate = "no more, but 2 subscriptions for each slot that a gateway hears"
+    with seeded_fleet(gateways=2, workers=2) as fleet:
+        try:
+            base, *found = bounded.count(fleet, sizes)
+        except AssertionError as failed:
+            return Row(what, gate, "", f"**{one_line(failed)}**", False)
+    fixed = f"{base.streams} streams, {base.consumers} consumers, {len(base.connections)} connections each time"
+    subscriptions = ", ".join(f"{now.subscriptions} for {sum(map(len, now.live))} slots" for now in found)
+    return Row(what, gate, "", f"{fixed}; subscriptions {base.subscriptions} without clients, {subscriptions}", True)
+
+
+def one_line(failed: AssertionError) -> str:
+    """As a cell of a table holds it."""
+    return " ".join(str(failed).split()).replace("|", "/")
 
 
 @dataclass
@@ -138,7 +198,7 @@ def ladder(seconds: int) -> list[Rung]:
     """One room of 1,000 over more and more gateways, each time at rising rates until the machine has no more."""
     rungs = []
     for gateways in GATEWAYS:
-        with Fleet("fanout", gateways=gateways) as fleet:
+        with seeded_fleet("fanout", gateways=gateways) as fleet:
             for rate in RATES:
                 # A rate that is too high is to be seen in the percentiles, not to end the run at the first late one.
                 options = ["--seconds", seconds, "--look-every-ms", 20, "--max-latency-ms", 60_000]
@@ -178,6 +238,8 @@ Written by `make bench-nats` (`{command}`) {revision()}; {PROGRAMS.name} build, 
 
 - **Sends against `nats bench`.** `nats bench js pub async --dedup --batch {streams.BATCH} --multisubjectmax {streams.SUBJECTS}`, one process for each of the sixteen streams, payloads of the size that makes messages as large in the stream as the gateway's; what it appends is counted at the server over the same number of seconds. On the log's own streams everything is as it is for the gateway: live copies, the worker's consumers, the deduplication. The other streams have the same settings without live copies and without readers. Both have {OUTSTANDING:,} messages outstanding; with 200 the gateway waits for a stream's sync more often than the stream waits for it.
 - **Fan-out against embedded mode.** What is compared is the process that clients are connected to: the gateway alone, and the standalone process, which also has log, store and roles in it. At these rates nearly all of its CPU are deliveries (1,000 for each append). What NATS adds elsewhere is in the second figure, which counts nats-server and worker as well. Everything of a server is on one core, the client on the other.
+- **Gateways that end.** Whoever is dropped comes back to the other gateway as the protocol page asks, and resumes; each message is followed to every member of its room. The worst of all runs counts. `deploy/standalone/tests/python/test_outage.py` does the same with hundreds of clients.
+- **No object for a client.** What the nats-server's monitor tells, each time when all clients are there and at the end without them: streams, consumers, connections, what each connection subscribes to, and the server's own count of subscriptions. `test_bounded.py` does the same with fewer clients.
 
 One room of 1,000 over several gateways, rates rising until p99 is {SATURATED_MS} ms, something is missed, or the client has no more (it looks at its sockets every 20 ms, which is in the p99). Nothing is pinned: on {os.cpu_count()} cores more gateways cannot make more deliveries, so that the sum shows what sharing costs, not what more machines give.
 
@@ -201,6 +263,7 @@ def main() -> int:
     resource.setrlimit(resource.RLIMIT_NOFILE, (19_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
     rows = sends_rows(sends(options.rounds, options.seconds))
     rows += [fanout_row(rate, fanout(rate, options.pairs, options.seconds)) for rate in (50, 200)]
+    rows += [outage_row(outages(options.rounds)), bounded_row(BOUNDED_CLIENTS)]
     rungs = ladder(options.seconds)
     command = f"loadtest/bench_nats.py --rounds {options.rounds} --pairs {options.pairs} --seconds {options.seconds}"
     text = results(rows, rungs, command)

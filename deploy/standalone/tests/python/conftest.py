@@ -17,9 +17,11 @@ import jwt
 import pytest
 
 ROOT = Path(__file__).resolve().parents[4]
+sys.path.append(str(ROOT / "loadtest"))
+import servers  # noqa: E402
+
 BINARY = Path(os.environ.get("STANDALONE_BIN", ROOT / "target" / "debug" / "standalone"))
 LOADTEST = BINARY.parent / "loadtest"
-FLEET = ROOT / "deploy" / "tools" / "fleet.py"
 SECRET = "a-test-key-that-is-long-enough-for-hs256"
 START_SECONDS = 30
 DEADLINE = 10
@@ -72,58 +74,12 @@ class Server:
         return urllib.request.urlopen(request, timeout=DEADLINE)
 
 
-class Fleet:
+class Fleet(servers.Fleet):
     """Two gateways and two workers on a real nats-server; each socket goes to the gateway after the last one's."""
 
     def __init__(self, data: Path, **settings):
-        self.data = data
-        self.settings = settings
-        self.process = None
+        super().__init__(data, BINARY.parent, SECRET, **settings)
         self.turn = 0
-
-    def start(self):
-        environment = {**os.environ, "DEBUG": "true", "SECRET_KEY": SECRET, **self.settings}
-        command = [sys.executable, FLEET, "--data", self.data, "--bin", BINARY.parent]
-        log = open(self.data / "fleet.log", "ab")
-        self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-        until = time.monotonic() + 2 * START_SECONDS
-        while not (self.data / "fleet.json").exists():
-            assert self.process.poll() is None, (self.data / "fleet.log").read_text()
-            assert time.monotonic() < until, "the fleet did not come up"
-            time.sleep(0.02)
-        self.gateways = self.state["gateways"]
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(2 * START_SECONDS)
-
-    @property
-    def state(self):
-        """What fleet.json says now."""
-        return json.loads((self.data / "fleet.json").read_text())
-
-    def seed(self, prefix, users, rooms):
-        """Makes users and rooms for the load tool, beside the workers."""
-        folder = self.data / "seed"
-        folder.mkdir(exist_ok=True)
-        environment = {
-            "DEBUG": "true",
-            "SECRET_KEY": SECRET,
-            "BROKER": "nats",
-            "NATS_URL": self.state["nats"],
-            "DATA_DIR": str(folder),
-            "SAFESHIPPER__STORE__FILE": str(self.data / "store.db"),
-        }
-        seed = [BINARY.parent / "worker", "seed", "--prefix", prefix, "--users", str(users), "--rooms", str(rooms)]
-        subprocess.run(seed, env=environment, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-
-    def end(self, name, how):
-        """Sends a signal to a process; returns when another one is ready in its place."""
-        before = self.state
-        os.kill(before["pids"][name], how)
-        wait_until(lambda: self.state["pids"][name] != before["pids"][name], f"{name} does not come back")
-        wait_until(lambda: is_ready(before["admin"][name]), f"{name} is not ready again")
 
     @property
     def listen(self):
@@ -147,22 +103,6 @@ def running_fleet(data, **settings):
         stopped = fleet.stop()
         resource.setrlimit(resource.RLIMIT_NOFILE, limit)
     assert stopped == 0, (data / "fleet.log").read_text()
-
-
-def is_ready(admin):
-    try:
-        with urllib.request.urlopen(f"http://{admin}/readyz", timeout=DEADLINE) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
-
-
-def wait_until(condition, otherwise, seconds=2 * START_SECONDS):
-    """Waits for a condition; `otherwise` says what is wrong when it does not come true."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until, otherwise
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="session", params=["embedded", "nats"])

@@ -1,12 +1,7 @@
 """How the bench on NATS judges what it measured."""
 
-import sys
-
+import bench_nats
 import pytest
-from conftest import ROOT
-
-sys.path.append(str(ROOT / "loadtest"))
-import bench_nats  # noqa: E402
 
 
 def run(**more):
@@ -57,3 +52,28 @@ def test_a_rate_counts_when_it_was_kept():
     ]
     assert bench_nats.missed_early(rungs) == [], "what is missed at a higher rate ends the ladder, nothing else"
     assert bench_nats.missed_early([bench_nats.Rung(2, run(missed=["a message"]))]) == ["a message"]
+
+
+def ended(**more):
+    faults = {"missing": 0, "duplicates": 0, "reordered": 0}
+    whole = {"resume_ms": {"p99": 700, "max": 900, "count": 15}, "acknowledged": 7, "faults": faults, "missed": []}
+    return whole | more
+
+
+@pytest.mark.parametrize(
+    ("runs", "held"),
+    [
+        ([ended(), ended()], True),
+        ([ended(), ended(missed=["resume_p99_s is 6.000, at most 5 was asked"])], False),
+        ([ended(), {"missed": ["gateway-1 does not come back"]}], False),
+        ([{"missed": ["gateway-1 does not come back"]}], False),
+    ],
+)
+def test_an_outage_is_judged_by_its_worst_run(runs, held):
+    row = bench_nats.outage_row(runs)
+    assert row.held == held
+    assert all(f"**{line}**" in row.seen for run in runs for line in run["missed"])
+
+
+def test_what_ended_a_proof_is_told_in_one_cell():
+    assert bench_nats.one_line(AssertionError("it grew:\n a | b")) == "it grew: a / b"

@@ -5,15 +5,12 @@ import json
 import os
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+import bench
 import pytest
-from conftest import BINARY, LOADTEST, ROOT, SECRET, START_SECONDS, Server
-
-sys.path.append(str(ROOT / "loadtest"))
-import bench  # noqa: E402
+from conftest import BINARY, LOADTEST, SECRET, START_SECONDS, Server
 
 SEEDS = {"fanout": (30, 1), "rooms": (20, 5), "sends": (10, 10), "idle": (60, 6), "storm": (55, 10), "hostile": (30, 1)}
 
