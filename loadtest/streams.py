@@ -10,9 +10,9 @@ from datetime import datetime
 from servers import ROOT, Fleet
 
 NATS = ROOT / ".tools" / "bin" / "nats"
-# Messages that each stream's publisher sends before it waits for their acknowledgements: of 1, 64 and 1,024 the one
-# with the most appends a second (reliability page).
-BATCH = 64
+# Messages that each stream's publisher sends before it waits for all of their acknowledgements, and only then sends the
+# next ones: it drains to nothing after each batch. Which batch appends most differs from run to run, so all are tried.
+BATCHES = [64, 128, 256]
 # Subjects in each stream, as 200 channels in sixteen streams have.
 SUBJECTS = 13
 # More than any run sends.
@@ -78,12 +78,12 @@ def bare_lanes(fleet: Fleet) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def publishers(fleet: Fleet, lanes: dict[str, str], size: int):
+def publishers(fleet: Fleet, lanes: dict[str, str], size: int, batch: int):
     """One `nats bench` for each stream; all of them must last as long as they are looked at."""
     processes = []
     for stream, subject in lanes.items():
         command = [NATS, "--server", fleet.state["nats"], "bench", "js", "pub", "async", subject, "--stream", stream]
-        command += ["--batch", BATCH, "--size", f"{size}B", "--msgs", MESSAGES, "--dedup", "--no-progress"]
+        command += ["--batch", batch, "--size", f"{size}B", "--msgs", MESSAGES, "--dedup", "--no-progress"]
         command += ["--multisubject", "--multisubjectmax", SUBJECTS, "--timeout", "60s"]
         processes.append(subprocess.Popen([*map(str, command)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE))
     try:
@@ -97,11 +97,11 @@ def publishers(fleet: Fleet, lanes: dict[str, str], size: int):
             process.stderr.close()
 
 
-def publish(fleet: Fleet, lanes: dict[str, str], size: int, seconds: float) -> Appended:
-    """What all streams take together while each has a publisher of its own."""
+def publish(fleet: Fleet, lanes: dict[str, str], size: int, seconds: float, batch: int) -> Appended:
+    """What all streams take together while each has a publisher of its own, with payloads of so many bytes."""
     streams = [*lanes]
     began = look(fleet, streams)
-    with publishers(fleet, lanes, size):
+    with publishers(fleet, lanes, size, batch):
         until = time.monotonic() + SETTLE_S
         while any(look(fleet, streams).messages[name] == began.messages[name] for name in streams):
             assert time.monotonic() < until, "not every stream takes messages"
@@ -116,7 +116,7 @@ def publish(fleet: Fleet, lanes: dict[str, str], size: int, seconds: float) -> A
 
 def payload_size(fleet: Fleet, lanes: dict[str, str], bytes_each: float) -> int:
     """The size of a payload that is stored with so many bytes."""
-    return round(GUESS + bytes_each - publish(fleet, lanes, GUESS, 1).bytes_each)
+    return round(GUESS + bytes_each - publish(fleet, lanes, GUESS, 1, BATCHES[0]).bytes_each)
 
 
 def wait_until_read(fleet: Fleet) -> None:

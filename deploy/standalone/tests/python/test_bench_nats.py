@@ -4,9 +4,14 @@ import bench_nats
 import pytest
 
 
+def same(most):
+    """What `nats bench` appends a second, most of it with the last batch."""
+    return {64: 2_000, 128: 3_000, 256: most}
+
+
 def run(**more):
     plain = {
-        "acks_per_second": 4_000, "same": 5_000, "bare": 8_000, "few": 3_000, "few_p99": 9, "bytes_each": 780, "bench_bytes_each": 781,
+        "acks_per_second": 4_000, "same": same(5_000), "bare": same(8_000), "few": 3_000, "few_p99": 9, "bytes_each": 780, "bench_bytes_each": 781,
         "ack_latency_ms": {"p99": 20}, "latency_ms": {"p99": 20}, "rate": 25,
         "deliveries_per_second": 25_000, "deliveries_per_cpu_second": 100_000, "server_cpu_s": 3, "gateways_cpu_s": 2,
         "missed": [], "client_was_the_bottleneck": False,
@@ -17,13 +22,13 @@ def run(**more):
 @pytest.mark.parametrize(
     ("runs", "held"),
     [
-        ([run(), run(same=5_001), run(same=4_999)], True),
-        ([run(same=5_001)], False),
+        ([run(), run(same=same(5_001)), run(same=same(4_999))], True),
+        ([run(same=same(5_001))], False),
         ([run(), run(missed=["a message"])], False),
         ([run(client_was_the_bottleneck=True)], False),
     ],
 )
-def test_sends_are_judged_against_the_streams_that_the_worker_reads(runs, held):
+def test_sends_are_judged_against_the_best_batch_on_streams_that_the_worker_reads(runs, held):
     gate, *beside = bench_nats.sends_rows(runs)
     assert gate.held == held
     assert all(row.held is None and str(row).endswith(" |  |") for row in beside), "no gate is held or missed there"
