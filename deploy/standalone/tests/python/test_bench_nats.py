@@ -53,8 +53,10 @@ def test_a_rate_counts_when_it_was_kept():
         bench_nats.Rung(2, run(latency_ms={"p99": 200})), bench_nats.Rung(4, run(deliveries_per_second=30_000)),
     ]
     assert bench_nats.sums(rungs) == [
-        "| 1 | 25,000 | late |", "| 2 | none | saturated |", "| 4 | 30,000 | the highest rate of the ladder |",
+        "| 1 | 25,000 | late |", "| 2 | none | saturated |", "| 4 | 30,000 | **nothing: RATES ends too low** |",
     ]
+    assert bench_nats.without_end(rungs) == [4]
+    assert bench_nats.without_end([*rungs, bench_nats.Rung(4, run(client_was_the_bottleneck=True))]) == []
     assert bench_nats.missed_early(rungs) == [], "what is missed at a higher rate ends the ladder, nothing else"
     assert bench_nats.missed_early([bench_nats.Rung(2, run(missed=["a message"]))]) == ["a message"]
 
