@@ -136,7 +136,7 @@ async fn purged_file(system: System, data: &Path, meanwhile: Meanwhile) -> Syste
 /// Another worker, in this process, keeps the log for a shorter time than an operator can ask for.
 async fn purged_nats(fleet: Fleet, data: &Path, meanwhile: Meanwhile) -> System {
     let shutdown = Shutdown::new();
-    let options = NatsOptions { dedup_window: KEPT, ..NatsOptions::new(fleet.nats()) };
+    let options = NatsOptions { dedup_window: Some(KEPT), ..NatsOptions::new(fleet.nats()) };
     let broker = Broker::Nats(Nats::connect(options, &shutdown).await.unwrap());
     let store = Store::Sqlite(Sqlite::open(&data.join("store.db"), &shutdown).unwrap());
     let log = Log::Nats(&broker);
