@@ -32,4 +32,5 @@ mod websocket;
 pub mod workload;
 
 pub use config::Config;
+pub use reactor::ShedRuns;
 pub use serve::{Gateway, StartError, start};

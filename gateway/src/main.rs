@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use gateway::Gateway;
 use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::TokioIo;
+use runtime::admin::Refused;
 use runtime::config::{Faults, Mode, Reader, Settings, Source};
 use runtime::process::{Process, refuse};
 use runtime::stop;
@@ -17,6 +18,9 @@ use std::time::Duration;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Milliseconds over which a shed is spread at most. Chosen: whoever wants it slower asks for a few percent at a time.
+const SHED_MS_MAX: u32 = 600_000;
 
 /// Everything that was configured.
 struct Config {
@@ -43,29 +47,27 @@ enum Command {
         #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
         percent: u32,
         /// Over how many milliseconds
-        #[arg(long, default_value_t = 10_000)]
-        over_ms: u64,
+        #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(..=i64::from(SHED_MS_MAX)))]
+        over_ms: u32,
     },
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let config = match configure() {
-        Ok(config) => config,
-        Err(faults) => return refuse(&faults),
-    };
     let done = match cli.command {
-        None => run(config),
-        Some(Command::Shed { percent, over_ms }) => {
-            ask(config.settings.admin_listen, &format!("/shed?percent={percent}&over_ms={over_ms}"))
-        }
+        None => configure().map(run),
+        Some(Command::Shed { percent, over_ms }) => configure().map(|config| {
+            let path = format!("/shed?percent={percent}&over_ms={over_ms}");
+            Ok(tell(ask(config.settings.admin_listen, &path)))
+        }),
     };
     match done {
-        Ok(code) => code,
-        Err(error) => {
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => {
             tracing::error!(error = format!("{error:#}"), "cannot go on");
             ExitCode::FAILURE
         }
+        Err(faults) => refuse(&faults),
     }
 }
 
@@ -120,7 +122,15 @@ async fn run(config: Config) -> anyhow::Result<ExitCode> {
 }
 
 /// Sends clients away as a query `percent=P&over_ms=M` says.
-fn shed(gateway: &Gateway, query: &str) -> Result<String, String> {
+fn shed(gateway: &Gateway, query: &str) -> Result<String, Refused> {
+    let (percent, over_ms) = shed_wish(query).map_err(Refused::Senseless)?;
+    let window = Duration::from_millis(over_ms.into());
+    gateway.shed(percent, window).map_err(|error| Refused::Busy(error.to_string()))?;
+    Ok(format!("{percent} % of the clients are sent elsewhere within {over_ms} ms"))
+}
+
+/// Reads how many percent, and over how many milliseconds.
+fn shed_wish(query: &str) -> Result<(u32, u32), String> {
     let number = |name: &str| {
         let pair = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         pair.map(|text| text.parse::<u32>().map_err(|_| format!("{name}: expected a whole number")))
@@ -129,14 +139,30 @@ fn shed(gateway: &Gateway, query: &str) -> Result<String, String> {
     let percent = number("percent")?.filter(|percent| (1..=100).contains(percent));
     let percent = percent.ok_or_else(|| "percent: expected 1 to 100".to_owned())?;
     let over_ms = number("over_ms")?.unwrap_or(10_000);
-    gateway.shed(percent, Duration::from_millis(over_ms.into()));
-    Ok(format!("{percent} % of the clients are sent elsewhere within {over_ms} ms"))
+    if over_ms > SHED_MS_MAX {
+        return Err(format!("over_ms: expected {SHED_MS_MAX} at most"));
+    }
+    Ok((percent, over_ms))
 }
 
-/// Asks the gateway that runs to do something, and says what it said.
+/// Says what became of a command.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a person at a terminal asked for it")]
+fn tell(said: anyhow::Result<String>) -> ExitCode {
+    match said {
+        Ok(said) => {
+            print!("{said}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Asks the gateway that runs to do something; returns what it said.
 #[tokio::main(flavor = "current_thread")]
-#[expect(clippy::print_stdout, reason = "a person at a terminal asked for it")]
-async fn ask(admin: SocketAddr, path: &str) -> anyhow::Result<ExitCode> {
+async fn ask(admin: SocketAddr, path: &str) -> anyhow::Result<String> {
     let asked = async {
         let socket = tokio::net::TcpStream::connect(admin).await?;
         let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket)).await?;
@@ -155,6 +181,7 @@ async fn ask(admin: SocketAddr, path: &str) -> anyhow::Result<ExitCode> {
     };
     let asked = tokio::time::timeout(Duration::from_secs(10), asked).await.context("no answer in time")?;
     let (well, said) = asked.with_context(|| format!("cannot ask the gateway at {admin} (ADMIN_LISTEN)"))?;
-    print!("{}", String::from_utf8_lossy(&said));
-    Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let said = String::from_utf8_lossy(&said).into_owned();
+    anyhow::ensure!(well, "{}", said.trim_end());
+    Ok(said)
 }

@@ -4,7 +4,7 @@ use crate::admission::{Admission, Limits};
 use crate::auth::Keys;
 use crate::config::Config;
 use crate::listener;
-use crate::reactor::{Common, Reactor, Shed};
+use crate::reactor::{Common, Reactor, Shed, ShedRuns, Sheds};
 use crate::upstream::{ASKS, BATCHES, Upstream};
 use broker::{Broker, SubscribeError};
 use protocol::claims::Profile;
@@ -14,21 +14,24 @@ use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::runtime::Builder;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinSet, LocalSet};
 
 /// A gateway that runs until its shutdown is triggered.
 pub struct Gateway {
     /// Where clients connect, with the port that was chosen.
     pub listen: SocketAddr,
-    sheds: watch::Sender<Option<Shed>>,
+    sheds: Arc<Sheds>,
 }
 
 impl Gateway {
     /// Sends `percent` of the clients of each reactor elsewhere, spread over `window`; they come back by the load
     /// balancer.
-    pub fn shed(&self, percent: u32, window: Duration) {
-        self.sheds.send_replace(Some(Shed { percent: percent.min(100), window }));
+    ///
+    /// # Errors
+    /// [`ShedRuns`] while the clients of an earlier call are being sent.
+    pub fn shed(&self, percent: u32, window: Duration) -> Result<(), ShedRuns> {
+        self.sheds.ask(Shed { percent: percent.min(100), window })
     }
 }
 
@@ -75,12 +78,12 @@ pub async fn start(
         per_user_max: config.connections_per_user_max,
         loopback_exempt: config.debug,
     };
-    let (sheds, shed) = watch::channel(None);
+    let sheds = Arc::new(Sheds::new(listeners.len()));
     let common = Arc::new(Common {
         keys: Arc::new(Keys::hs256(config.jwt_signing_key.expose().as_bytes())),
         admission: Admission::new(limits),
         broker,
-        sheds: shed,
+        sheds: sheds.clone(),
         dev_users,
         shutdown: shutdown.clone(),
         config,

@@ -5,7 +5,9 @@ use crate::connection::Connection;
 use crate::session::{Farewell, Input};
 use protocol::codes::CloseCode;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -28,6 +30,41 @@ pub(crate) struct Shed {
     pub(crate) window: Duration,
 }
 
+/// Clients are being sent elsewhere already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("clients are being sent elsewhere already")]
+pub struct ShedRuns;
+
+/// The wish to have fewer clients, on its way to every reactor: the next one waits until all have done it.
+pub(crate) struct Sheds {
+    wish: watch::Sender<Option<Shed>>,
+    reactors: usize,
+    /// Reactors that have not done it yet.
+    busy: AtomicUsize,
+}
+
+impl Sheds {
+    pub(crate) fn new(reactors: usize) -> Self {
+        Self { wish: watch::Sender::new(None), reactors, busy: AtomicUsize::new(0) }
+    }
+
+    /// Tells every reactor.
+    ///
+    /// # Errors
+    /// [`ShedRuns`] while the wish before is not done.
+    pub(crate) fn ask(&self, shed: Shed) -> Result<(), ShedRuns> {
+        let free = self.busy.compare_exchange(0, self.reactors, Ordering::AcqRel, Ordering::Acquire);
+        free.map_err(|_| ShedRuns)?;
+        self.wish.send_replace(Some(shed));
+        Ok(())
+    }
+
+    /// One reactor has done it.
+    fn done(&self) {
+        self.busy.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl Reactor {
     /// Tells every client when to come back and closes it when that time has come. Who then still waits for an
     /// acknowledgement gets a moment more.
@@ -45,15 +82,18 @@ impl Reactor {
 
     /// Sends some clients elsewhere whenever somebody asks for it; never ends while the gateway serves.
     pub(crate) async fn shed(self: Rc<Self>) {
-        let mut sheds = self.common.sheds.clone();
-        while sheds.changed().await.is_ok() {
-            let Some(Shed { percent, window }) = *sheds.borrow_and_update() else { continue };
+        let mut wishes = self.common.sheds.wish.subscribe();
+        // What was asked for before this reactor ran is to be done, too.
+        wishes.mark_changed();
+        while wishes.changed().await.is_ok() {
+            let Some(Shed { percent, window }) = *wishes.borrow_and_update() else { continue };
             let all = self.all();
             let count = (all.len() * percent as usize).div_ceil(100);
             tracing::info!(reactor = self.id, count, of = all.len(), "clients are sent elsewhere");
             // Whichever: a map's order says nothing about them.
             let some = all.into_iter().take(count).collect();
             self.send_away(some, window, Farewell::Rebalance).await;
+            self.common.sheds.done();
         }
         // Nobody can ask any more.
         std::future::pending().await
@@ -88,7 +128,7 @@ mod tests {
     use super::*;
     use crate::admission::{Admission, Limits};
     use crate::auth::Keys;
-    use crate::connection::Fresh;
+    use crate::connection::{Fresh, Life};
     use crate::reactor::Common;
     use broker::{Broker, Embedded, Options};
     use protocol::frames::Dialect;
@@ -98,8 +138,9 @@ mod tests {
     use std::net::SocketAddr;
     use std::sync::Arc;
     use tokio::net::{TcpListener, TcpStream};
-    use tokio::sync::{mpsc, watch};
+    use tokio::sync::mpsc;
     use tokio::task::LocalSet;
+    use tokio::time::timeout;
 
     fn common(data: &tempfile::TempDir) -> Common {
         let limits = Limits {
@@ -125,7 +166,7 @@ mod tests {
             keys: Arc::new(Keys::hs256(b"key")),
             admission: Admission::new(limits),
             broker: Broker::Embedded(Embedded::open(data.path(), Options::default()).unwrap()),
-            sheds: watch::channel(None).1,
+            sheds: Arc::new(Sheds::new(1)),
             dev_users: Vec::new(),
             shutdown: Shutdown::new(),
             config,
@@ -170,6 +211,33 @@ mod tests {
                 turns >= 2 * SLICES,
                 "{turns} turns: one for each slice that is told, and that is closed"
             );
+        };
+        LocalSet::new().run_until(test).await;
+    }
+
+    #[tokio::test]
+    async fn a_shed_is_done_before_another_is_taken() {
+        let (data, wish) =
+            (tempfile::tempdir().unwrap(), |percent, ms| Shed { percent, window: Duration::from_millis(ms) });
+        let test = async {
+            let (reactor, _clients) = reactor(&data, 4).await;
+            let common = reactor.common.clone();
+            common.sheds.ask(wish(50, 200)).unwrap();
+            assert_eq!(common.sheds.ask(wish(100, 0)), Err(ShedRuns), "nobody has begun");
+            common.shutdown.spawn_local("shed", reactor.clone().shed());
+            let began = Instant::now();
+            while common.sheds.ask(wish(100, 0)).is_err() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            // The last of two has half of the window.
+            assert!(began.elapsed() >= Duration::from_millis(100), "{:?}", began.elapsed());
+            let open = || reactor.all().iter().filter(|one| one.life.get() == Life::Open).count();
+            let all_gone = async {
+                while open() > 0 {
+                    sleep(Duration::from_millis(1)).await;
+                }
+            };
+            timeout(Duration::from_secs(10), all_gone).await.expect("the second one is done, too");
         };
         LocalSet::new().run_until(test).await;
     }

@@ -24,7 +24,8 @@ use crate::session::{Farewell, Input, Moment, Session};
 use crate::upstream::{BATCHES, ReactorId, Tell};
 use crate::websocket::decoder::{Limits, PROTOCOL};
 use crate::websocket::encoder;
-pub(crate) use leaving::Shed;
+pub use leaving::ShedRuns;
+pub(crate) use leaving::{Shed, Sheds};
 
 use asks::Asks;
 use broker::Broker;
@@ -58,8 +59,7 @@ pub(crate) struct Common {
     pub(crate) dev_users: Vec<protocol::claims::Profile>,
     pub(crate) admission: crate::admission::Admission,
     pub(crate) broker: Broker,
-    /// The newest wish to send clients elsewhere.
-    pub(crate) sheds: tokio::sync::watch::Receiver<Option<Shed>>,
+    pub(crate) sheds: Arc<Sheds>,
     pub(crate) shutdown: Shutdown,
 }
 

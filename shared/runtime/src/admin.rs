@@ -52,7 +52,16 @@ impl Readiness {
     }
 }
 
-type Operation = Box<dyn Fn(&str) -> Result<String, String> + Send + Sync>;
+/// Why an operation was not begun, for whoever asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// The query makes no sense: 400.
+    Senseless(String),
+    /// Not now: 409.
+    Busy(String),
+}
+
+type Operation = Box<dyn Fn(&str) -> Result<String, Refused> + Send + Sync>;
 
 /// What an operator may have a process do, by `POST` to a path of the admin port; cheap to clone.
 #[derive(Clone, Default)]
@@ -64,7 +73,7 @@ impl Operations {
     pub fn offer(
         &self,
         path: &'static str,
-        operation: impl Fn(&str) -> Result<String, String> + Send + Sync + 'static,
+        operation: impl Fn(&str) -> Result<String, Refused> + Send + Sync + 'static,
     ) {
         self.known().insert(path, Box::new(operation));
     }
@@ -78,7 +87,8 @@ impl Operations {
         let known = self.known();
         match known.get(path).map(|operation| operation(query)) {
             Some(Ok(done)) => text(StatusCode::OK, format!("{done}\n")),
-            Some(Err(fault)) => text(StatusCode::BAD_REQUEST, format!("{fault}\n")),
+            Some(Err(Refused::Senseless(fault))) => text(StatusCode::BAD_REQUEST, format!("{fault}\n")),
+            Some(Err(Refused::Busy(fault))) => text(StatusCode::CONFLICT, format!("{fault}\n")),
             None => {
                 let paths: Vec<_> = known.keys().copied().collect();
                 text(StatusCode::NOT_FOUND, format!("no such operation; there is: {}\n", paths.join(" ")))
@@ -222,10 +232,11 @@ mod tests {
     async fn readiness_names_what_is_missing_and_is_withdrawn_when_stopping() {
         let (shutdown, readiness) = (Shutdown::new(), Readiness::default());
         let operations = Operations::default();
-        operations.offer(
-            "/turn",
-            |query| if query == "left=1" { Ok("turned".into()) } else { Err("where?".into()) },
-        );
+        operations.offer("/turn", |query| match query {
+            "left=1" => Ok("turned".into()),
+            "right=1" => Err(Refused::Busy("turning left".into())),
+            _ => Err(Refused::Senseless("where?".into())),
+        });
         readiness.require("the log");
         let metrics = PrometheusBuilder::new().build_recorder().handle();
         let address = start(([127, 0, 0, 1], 0).into(), (readiness.clone(), operations), metrics, &shutdown)
@@ -239,6 +250,8 @@ mod tests {
         let answer = ask(address, "POST", "/turn?left=1").await;
         assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("turned"), "{answer}");
         assert!(ask(address, "POST", "/turn").await.starts_with("HTTP/1.1 400"));
+        let answer = ask(address, "POST", "/turn?right=1").await;
+        assert!(answer.starts_with("HTTP/1.1 409") && answer.contains("turning left"), "{answer}");
         assert!(
             ask(address, "GET", "/turn?left=1").await.starts_with("HTTP/1.1 404"),
             "looking does nothing"

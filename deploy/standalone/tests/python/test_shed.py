@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import subprocess
+import urllib.error
+import urllib.request
 
 import pytest
 import websockets
@@ -21,9 +23,9 @@ def fleet(tmp_path):
     assert fleet.stop() == 0
 
 
-def shed(fleet, *options):
+def shed(fleet, *options, **settings):
     state = json.loads((fleet.data / "fleet.json").read_text())
-    environment = {**os.environ, "NATS_URL": state["nats"], "SECRET_KEY": SECRET, "ADMIN_LISTEN": state["admin"]["gateway-1"]}
+    environment = {**os.environ, "NATS_URL": state["nats"], "SECRET_KEY": SECRET, "ADMIN_LISTEN": state["admin"]["gateway-1"], **settings}
     command = [BINARY.parent / "gateway", "shed", *options]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
 
@@ -61,3 +63,29 @@ async def test_half_of_the_clients_are_told_when_to_come_back_and_the_others_sta
 def test_a_shed_that_makes_no_sense_is_refused(fleet):
     assert shed(fleet, "--percent", "0").returncode == 2
     assert shed(fleet).returncode == 2
+    assert shed(fleet, "--percent", "5", "--over-ms", "600001").returncode == 2
+    admin = json.loads((fleet.data / "fleet.json").read_text())["admin"]["gateway-1"]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(urllib.request.Request(f"http://{admin}/shed?percent=5&over_ms=600001", method="POST"))
+    assert refused.value.code == 400 and b"600000 at most" in refused.value.read()
+
+
+async def test_a_second_shed_says_that_the_first_one_still_runs(fleet):
+    headers = {"Authorization": f"Bearer {token('driver-1')}"}
+    sockets = [
+        await websockets.connect(f"ws://{fleet.gateways[0]}/ws/chat/", subprotocols=SUBPROTOCOLS, additional_headers=headers)
+        for _ in range(SOCKETS)
+    ]
+    first = await asyncio.to_thread(shed, fleet, "--percent", "100", "--over-ms", "3000")
+    second = await asyncio.to_thread(shed, fleet, "--percent", "100", "--over-ms", "0")
+    assert first.returncode == 0, first.stderr
+    assert second.returncode == 1 and "already" in second.stderr and not second.stdout, second
+    for socket in sockets:
+        await socket.wait_closed()
+    again = await asyncio.to_thread(shed, fleet, "--percent", "100", "--over-ms", "0")
+    assert again.returncode == 0, again.stderr
+
+
+def test_a_shed_nobody_hears_of_says_so(fleet):
+    nobody = shed(fleet, "--percent", "5", ADMIN_LISTEN="127.0.0.1:1")
+    assert nobody.returncode == 1 and "127.0.0.1:1" in nobody.stderr, nobody
