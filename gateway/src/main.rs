@@ -56,9 +56,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         None => configure().map(run),
-        Some(Command::Shed { percent, over_ms }) => configure().map(|config| {
+        Some(Command::Shed { percent, over_ms }) => configure_command().map(|admin| {
             let path = format!("/shed?percent={percent}&over_ms={over_ms}");
-            Ok(tell(ask(config.settings.admin_listen, &path)))
+            Ok(tell(ask(admin, &path)))
         }),
     };
     match done {
@@ -69,6 +69,15 @@ fn main() -> ExitCode {
         }
         Err(faults) => refuse(&faults),
     }
+}
+
+/// Returns where the gateway that runs here is asked; a command needs no more.
+fn configure_command() -> Result<SocketAddr, Faults> {
+    let mut reader = Reader::new(Source::load()?);
+    reader.leave_all_but(&["admin_listen"]);
+    let admin = reader.get("admin_listen", SocketAddr::from(([127, 0, 0, 1], 9090)));
+    reader.finish()?;
+    Ok(admin)
 }
 
 fn configure() -> Result<Config, Faults> {

@@ -9,7 +9,7 @@ import urllib.request
 
 import pytest
 import websockets
-from conftest import BINARY, SECRET, Fleet, receive, token
+from conftest import BINARY, Fleet, receive, token
 
 SUBPROTOCOLS = ["safeshipper.v1.json"]
 SOCKETS = 20
@@ -25,7 +25,8 @@ def fleet(tmp_path):
 
 def shed(fleet, *options, **settings):
     state = json.loads((fleet.data / "fleet.json").read_text())
-    environment = {**os.environ, "NATS_URL": state["nats"], "SECRET_KEY": SECRET, "ADMIN_LISTEN": state["admin"]["gateway-1"], **settings}
+    # Whoever is at the machine needs no key, and no address but this one.
+    environment = {"PATH": os.environ["PATH"], "ADMIN_LISTEN": state["admin"]["gateway-1"], **settings}
     command = [BINARY.parent / "gateway", "shed", *options]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30)
 
@@ -89,3 +90,5 @@ async def test_a_second_shed_says_that_the_first_one_still_runs(fleet):
 def test_a_shed_nobody_hears_of_says_so(fleet):
     nobody = shed(fleet, "--percent", "5", ADMIN_LISTEN="127.0.0.1:1")
     assert nobody.returncode == 1 and "127.0.0.1:1" in nobody.stderr, nobody
+    nowhere = shed(fleet, "--percent", "5", ADMIN_LISTEN="here")
+    assert nowhere.returncode == 64 and "admin_listen" in nowhere.stderr, nowhere
