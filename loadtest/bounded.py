@@ -1,5 +1,5 @@
-"""Nothing in NATS grows with the number of clients: neither consumers nor streams nor connections, and subscriptions
-only with the slots that a gateway has a member in."""
+"""Nothing in NATS grows with the number of clients that are there, have sent a message, resumed and read history: neither
+consumers nor streams nor connections, and subscriptions only with the slots that a gateway has a member in."""
 
 import subprocess
 from dataclasses import dataclass
@@ -9,6 +9,8 @@ from servers import Fleet, wait_until
 ROOMS = 100
 # From so many clients on, each gateway has members in every room.
 EVERYWHERE = 300
+# Seconds that all visits may take, and that everybody then stays at most.
+VISIT_S, STAY_S = 300, 600
 
 
 @dataclass
@@ -85,24 +87,24 @@ def settled(fleet: Fleet, base: Counted, heard: list[list[str]] | None) -> Count
 
 
 class Clients:
-    """So many clients that are there."""
+    """So many clients that have sent, resumed and read history, and stay."""
 
     def __init__(self, fleet: Fleet, count: int):
         self.count, self.said = count, fleet.data / f"clients-{count}.err"
-        options = ["--rooms", ROOMS, "--settle", 0, "--hold", 600, "--from", count // 2, "--to", count, "--steps", 2]
-        for name in ("gateway-1", "gateway-2"):
-            options += ["--server-pid", fleet.state["pids"][name]]
+        # How long a message takes beside thousands of resumes says nothing here.
+        options = ["--rooms", ROOMS, "--connections", count, "--hold", STAY_S]
+        options += ["--max-latency-ms", 30_000, "--drain", 30]
         with self.said.open("w") as said:
-            command = fleet.load_command("idle", *options)
+            command = fleet.load_command("visit", *options)
             self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said)
 
     def __enter__(self):
         def are_there():
             assert self.process.poll() is None, self.said.read_text()
-            return f"{self.count} connections:" in self.said.read_text()
+            return f"visited: {self.count} connections" in self.said.read_text()
 
         try:
-            wait_until(are_there, f"not all of {self.count} are there")
+            wait_until(are_there, f"not all of {self.count} clients have sent, resumed and read history", VISIT_S)
         except BaseException:
             self.__exit__()
             raise
@@ -114,10 +116,10 @@ class Clients:
 
 
 def count(fleet: Fleet, sizes: list[int]) -> list[Counted]:
-    """What the nats-server of a fresh fleet has without clients, and then with so many; at last again without.
+    """What the nats-server of a fresh fleet has without clients, and then with so many; it must end as it began.
 
     Raises AssertionError when anything grew."""
-    fleet.seed("idle", sizes[-1], ROOMS)
+    fleet.seed("visit", sizes[-1], ROOMS)
     # Two gateways and two workers, as soon as who made the rooms is gone.
     wait_until(lambda: len(look(fleet).connections) == 4, "there are other connections than the fleet's")
     base = look(fleet)

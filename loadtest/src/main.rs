@@ -44,6 +44,8 @@ enum Scenario {
     Storm(scenario::storm::Options),
     /// Gateways are stopped by somebody else: whoever they drop comes back to another one and resumes
     Outage(scenario::outage::Options),
+    /// Everybody sends, resumes from the beginning, reads history, and stays
+    Visit(scenario::visit::Options),
     /// Attackers of five kinds come at once, honest people go on
     Hostile(scenario::hostile::Options),
     /// A server that writes as many bytes, once per delivery, and does nothing else
@@ -60,6 +62,7 @@ fn main() -> ExitCode {
         Scenario::Idle(options) => scenario::idle::run(&options),
         Scenario::Storm(options) => scenario::storm::run(&options),
         Scenario::Outage(options) => scenario::outage::run(&options),
+        Scenario::Visit(options) => scenario::visit::run(&options),
         Scenario::Hostile(options) => scenario::hostile::run(&options),
         Scenario::Faulty(options) => faulty::run(&options).map(|()| report::Verdict::Passed),
         Scenario::Floor(options) => floor::run(&options).map(|()| report::Verdict::Passed),
@@ -109,6 +112,8 @@ mod tests {
             "outage --drops 1 --rooms 0",
             "outage --drops 1 --writers 0",
             "outage --drops 1 --rate 0",
+            "visit --connections 0",
+            "visit --rooms 0",
             "hostile --connections 0",
             "hostile --rate 0",
             "hostile --seconds 0",

@@ -8,6 +8,7 @@ pub(crate) mod outage;
 pub(crate) mod sends;
 pub(crate) mod steady;
 pub(crate) mod storm;
+pub(crate) mod visit;
 
 use crate::acks::Acks;
 use crate::engine::{Engine, Load};

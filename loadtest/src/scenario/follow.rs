@@ -7,25 +7,27 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+/// Of a `connection_established`: where its channels stand.
 #[derive(Deserialize)]
-struct Established {
-    channels: Vec<Entry>,
+pub(super) struct Established {
+    pub(super) channels: Vec<Entry>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
-    channel_id: String,
-    epoch: String,
+pub(super) struct Entry {
+    pub(super) channel_id: String,
+    pub(super) epoch: String,
     seq: u64,
 }
 
+/// Of a `resumed`: what came after a position.
 #[derive(Deserialize)]
-struct Page<'a> {
+pub(super) struct Page<'a> {
     #[serde(borrow)]
     events: Vec<&'a RawValue>,
-    seq: u64,
-    more: bool,
-    reset: bool,
+    pub(super) seq: u64,
+    pub(super) more: bool,
+    pub(super) reset: bool,
 }
 
 /// Everybody: member i is in room i modulo the number of rooms.

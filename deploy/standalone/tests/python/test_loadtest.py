@@ -82,6 +82,7 @@ def faulty(server, *fault):
 FANOUT = ["--connections", 30, "--rate", 50, "--seconds", 2, "--warmup", 1]
 # 600 messages, 18,000 deliveries: enough for one in 10,000.
 PLANTED = ["--connections", 30, "--rate", 200, "--seconds", 2, "--warmup", 1, "--drain", 2]
+VISIT = ["--prefix", "rooms", "--connections", 20, "--rooms", 5]
 STORM = ["--connections", 50, "--rooms", 10, "--writers", 5, "--seconds", 1]
 
 
@@ -93,6 +94,7 @@ STORM = ["--connections", 50, "--rooms", 10, "--writers", 5, "--seconds", 1]
         ("sends", ["--senders", 10, "--seconds", 1], "senders", 10),
         ("idle", ["--from", 20, "--to", 60, "--settle", 1, "--hold", 1], "connections", 60),
         ("storm", STORM, "lost_resuming", 0),
+        ("visit", VISIT, "visits", 20),
     ],
 )
 def test_a_sound_server_passes(loaded, scenario, options, figure, wanted):
@@ -159,6 +161,13 @@ def test_a_lost_acknowledgement_is_reported(loaded, scenario, options):
         code, result = run(loaded, scenario, *options, "--drain", 1, gateways=[address])
     assert (code, len(result["missed"])) == (99, 1)
     assert (result["acknowledgements_lost"], result["acknowledged"]) == (1, result["sent"] - 1)
+
+
+def test_a_visit_that_does_not_end_is_reported(loaded):
+    with faulty(loaded, "--drop-ack-nth", "5") as address:
+        code, result = run(loaded, "visit", *VISIT, "--drain", 1, gateways=[address])
+    assert (code, result["visits"], result["acknowledgements_lost"]) == (99, 19, 1)
+    assert "19 of 20 visits came to their end" in result["missed"]
 
 
 def test_several_gateways_share_the_members_of_a_room(loaded):
