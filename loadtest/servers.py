@@ -74,6 +74,8 @@ class Fleet:
 
     def start(self, *options, core: int | None = None) -> None:
         """Returns when everything is up; `options` are those of `fleet.py`, with `core` it has that one alone."""
+        # Of an earlier life.
+        (self.data / "fleet.json").unlink(missing_ok=True)
         command = [sys.executable, FLEET, "--data", self.data, "--bin", self.programs, *options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(pinned(core, command), env=self.environment, stdout=log, stderr=log)

@@ -14,7 +14,8 @@ runs where, and is written anew whenever that changes:
 `monitor` is where the nats-server tells what it has, by HTTP. Three servers are a cluster with three copies of each
 stream: then `nats` names all of them and the pids are those of nats-1, nats-2 and nats-3. A process that dies is started again where it was, as an
 orchestrator would do, unless there is a file DIR/hold; SIGTERM and ^C stop everything: gateways first, then workers,
-then the rest. Exit codes: 0 stopped as asked, 1 something did not start or stop.
+then the rest. `kill -9` of this program leaves the others running: until they are stopped, another start on DIR is
+refused and says which they are. Exit codes: 0 stopped as asked, 1 something did not start or stop.
 """
 
 import argparse
@@ -75,6 +76,38 @@ def has_leader(monitor):
         return False
 
 
+def lock_or_say_who_runs(data):
+    """Locks the folder for this program and every process that it starts: the lock lasts as long as one of them does,
+    whatever becomes of this program. None, and who holds it on stderr, when others run there."""
+    lock = open(data / "lock", "a")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holders = processes_with(lock)
+        tool = [pid for pid, command in holders.items() if Path(__file__).name in command]
+        who = "".join(f"\n    {pid}  {command}" for pid, command in holders.items())
+        # A tool that is alive stops the others itself, in their order.
+        how = f": kill {' '.join(tool or holders)}" if holders else ""
+        print(f"a fleet runs on {data} already, or a part of one; stop it first{how}{who}", file=sys.stderr)
+        return None
+    return lock
+
+
+def processes_with(file):
+    """What other processes have this file open, by pid: their command lines."""
+    mine, found = os.fstat(file.fileno()), {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            same = any(os.path.samestat(link.stat(), mine) for link in (process / "fd").iterdir() if link.exists())
+            command = (process / "cmdline").read_text().replace("\0", " ").strip()
+        except OSError:
+            # It ended meanwhile, or is somebody else's.
+            continue
+        if same and int(process.name) != os.getpid():
+            found[process.name] = command
+    return found
+
+
 class Member:
     """One process: how to start it, and the one that runs now."""
 
@@ -84,13 +117,14 @@ class Member:
         folder.mkdir(parents=True, exist_ok=True)
         self.process, self.started = None, 0.0
 
-    def start(self):
+    def start(self, lock):
+        """Starts it with the lock of the data folder, which it keeps open."""
         log = open(self.folder / f"{self.name}.log", "ab")
         self.started = time.monotonic()
         # Signals from a terminal go to this program alone, which stops the others in their order.
         self.process = subprocess.Popen(
             self.command, env=self.environment, cwd=self.folder, stdin=subprocess.DEVNULL,
-            stdout=log, stderr=log, start_new_session=True,
+            stdout=log, stderr=log, start_new_session=True, pass_fds=[lock.fileno()],
         )
         log.close()
 
@@ -110,7 +144,8 @@ class Member:
 class Fleet:
     """All members, in the order in which they start."""
 
-    def __init__(self, options):
+    def __init__(self, options, lock):
+        self.lock = lock
         self.data = options.data.resolve()
         self.data.mkdir(parents=True, exist_ok=True)
         self.bin = options.bin.resolve()
@@ -212,7 +247,7 @@ class Fleet:
         """Starts the members in their order, each when the one before is ready; says whether that worked."""
         (self.data / "fleet.json").unlink(missing_ok=True)
         for member in self.members:
-            member.start()
+            member.start(self.lock)
             until = time.monotonic() + START
             while member.is_gone() or not member.ready():
                 if self.stopping:
@@ -231,7 +266,7 @@ class Fleet:
             for member in self.members if not held else []:
                 if member.is_gone() and time.monotonic() - member.started > SHORT_LIFE and not self.stopping:
                     print(f"{member.name} ended with {member.process.returncode}; it starts again", flush=True)
-                    member.start()
+                    member.start(self.lock)
                     self.write(ready=True)
             time.sleep(LOOK)
 
@@ -270,17 +305,14 @@ def main():
     options = parse()
     options.data.mkdir(parents=True, exist_ok=True)
     # Two servers on one folder would both believe that it is theirs.
-    lock = open(options.data / "lock", "w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        print(f"a fleet runs on {options.data} already", file=sys.stderr)
+    lock = lock_or_say_who_runs(options.data)
+    if lock is None:
         return 1
     if options.balancer and listens(options.balancer):
         print(f"port {options.balancer} is taken", file=sys.stderr)
         return 1
     (options.data / "hold").unlink(missing_ok=True)
-    fleet = Fleet(options)
+    fleet = Fleet(options, lock)
 
     def asked(_signal, _frame):
         fleet.stopping = True
