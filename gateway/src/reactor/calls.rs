@@ -18,10 +18,11 @@ use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// How long a worker may take. Chosen: longer, and a person has given up.
+/// How long a worker may take to say what is there. Chosen: longer, and a person has given up.
 const REQUEST_DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long the log may take before the outcome counts as unknown. Reliability page: an election takes 8 s.
+/// How long the log may take before the outcome counts as unknown, also when a worker decides what is appended.
+/// Reliability page: an election takes 8 s.
 const APPEND_DEADLINE: Duration = Duration::from_secs(30);
 
 impl Reactor {
@@ -57,7 +58,8 @@ impl Reactor {
         channel: ChannelId,
         request: CommandRequest,
     ) {
-        let asked = self.request(RequestSubject::Commands(Slot::of(&channel).shard), request);
+        let asked =
+            self.request_within(APPEND_DEADLINE, RequestSubject::Commands(Slot::of(&channel).shard), request);
         self.call(connection, async move {
             let result = asked.await;
             count(&result);
@@ -65,16 +67,25 @@ impl Reactor {
         });
     }
 
-    /// Asks whichever worker serves the subject.
+    /// Asks whichever worker serves the subject what is there.
     pub(super) fn request<Q: Serialize, A: DeserializeOwned>(
         &self,
+        subject: RequestSubject,
+        question: Q,
+    ) -> impl Future<Output = Answer<A>> + use<Q, A> {
+        self.request_within(REQUEST_DEADLINE, subject, question)
+    }
+
+    fn request_within<Q: Serialize, A: DeserializeOwned>(
+        &self,
+        deadline: Duration,
         subject: RequestSubject,
         question: Q,
     ) -> impl Future<Output = Answer<A>> + use<Q, A> {
         let broker = self.common.broker.clone();
         async move {
             let payload = requests::encode(&question).map_err(|_| ErrorCode::Internal)?;
-            outcome(subject, broker.request(subject, Bytes::from(payload), REQUEST_DEADLINE).await)
+            outcome(subject, broker.request(subject, Bytes::from(payload), deadline).await)
         }
     }
 
@@ -157,11 +168,51 @@ async fn append_to(broker: broker::Broker, append: Append) -> Answer<CommandAnsw
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reactor::world::reactor;
     use protocol::ids::{Epoch, MessageId, Position};
+    use tokio::task::LocalSet;
 
     fn became(answer: Result<&[u8], RequestError>) -> Answer<CommandAnswer> {
         let subject = RequestSubject::Commands(Slot::of(&ChannelId::parse("general").unwrap()).shard);
         outcome(subject, answer.map(Bytes::copy_from_slice))
+    }
+
+    fn command(channel: &ChannelId) -> CommandRequest {
+        let send = serde_json::json!({ "type": "send_message", "channel_id": channel, "content": "x", "retry": true });
+        let frame = protocol::codec::decode(&send.to_string(), protocol::frames::Form::V1).frame;
+        let Ok(protocol::frames::client::ClientFrame::SendMessage(send)) = frame else { panic!("{frame:?}") };
+        let id = protocol::ids::UserId::parse("u").unwrap();
+        CommandRequest {
+            sender: protocol::message::Sender { id, name: "U".to_owned(), email: String::new() },
+            message_id: MessageId::parse("m").unwrap(),
+            at: protocol::time::Timestamp::from_unix_ms(1),
+            command: requests::Command::Send(send),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_outlasts_an_election_and_a_question_does_not() {
+        let data = tempfile::tempdir().unwrap();
+        let test = async {
+            let (reactor, _clients) = reactor(&data, 1).await;
+            let (broker, channel) = (&reactor.common.broker, ChannelId::parse("general").unwrap());
+            let subject = RequestSubject::Commands(Slot::of(&channel).shard);
+            let mut commands = broker.serve(subject).await.unwrap();
+            let mut history = broker.serve(RequestSubject::History).await.unwrap();
+            reactor.command(&reactor.all()[0], channel.clone(), command(&channel));
+            let waits = commands.next().await.unwrap().reply.time_left().unwrap();
+            assert!(waits > Duration::from_secs(25), "{waits:?}");
+            let request = HistoryRequest {
+                channel_id: channel,
+                range: requests::HistoryRange::Newest,
+                thread_id: None,
+                limit: 1,
+            };
+            reactor.ask_history(&reactor.all()[0], request);
+            let waits = history.next().await.unwrap().reply.time_left().unwrap();
+            assert!(waits <= REQUEST_DEADLINE, "{waits:?}");
+        };
+        LocalSet::new().run_until(test).await;
     }
 
     #[test]

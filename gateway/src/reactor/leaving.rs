@@ -126,67 +126,11 @@ impl Reactor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admission::{Admission, Limits};
-    use crate::auth::Keys;
-    use crate::connection::{Fresh, Life};
-    use crate::reactor::Common;
-    use broker::{Broker, Embedded, Options};
-    use protocol::frames::Dialect;
-    use runtime::config::Secret;
-    use runtime::shutdown::Shutdown;
+    use crate::connection::Life;
+    use crate::reactor::world::reactor;
     use std::cell::Cell;
-    use std::net::SocketAddr;
-    use std::sync::Arc;
-    use tokio::net::{TcpListener, TcpStream};
-    use tokio::sync::mpsc;
     use tokio::task::LocalSet;
     use tokio::time::timeout;
-
-    fn common(data: &tempfile::TempDir) -> Common {
-        let limits = Limits {
-            connections_max: 1_000,
-            per_address_max: 1_000,
-            per_user_max: 1_000,
-            loopback_exempt: true,
-        };
-        let config = crate::Config {
-            debug: true,
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            jwt_signing_key: Secret::new("key"),
-            allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            reactors: 1,
-            connections_max: 1_000,
-            connections_per_address_max: 1_000,
-            connections_per_user_max: 1_000,
-            drain_window: Duration::ZERO,
-            echo: false,
-        };
-        Common {
-            keys: Arc::new(Keys::hs256(b"key")),
-            admission: Admission::new(limits),
-            broker: Broker::Embedded(Embedded::open(data.path(), Options::default()).unwrap()),
-            sheds: Arc::new(Sheds::new(1)),
-            dev_users: Vec::new(),
-            shutdown: Shutdown::new(),
-            config,
-        }
-    }
-
-    /// A reactor with so many sockets, and the clients' ends of them.
-    async fn reactor(data: &tempfile::TempDir, count: usize) -> (Rc<Reactor>, Vec<TcpStream>) {
-        let reactor = Reactor::new(0, Arc::new(common(data)), mpsc::channel(1).0);
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut clients = Vec::new();
-        for _ in 0..count {
-            clients.push(TcpStream::connect(listener.local_addr().unwrap()).await.unwrap());
-            let (socket, _) = listener.accept().await.unwrap();
-            let admitted = reactor.common.admission.admit(None).unwrap();
-            let fresh = Fresh { socket, dialect: Dialect::V1Json, unread: Vec::new(), admitted };
-            reactor.open(fresh, None, false);
-        }
-        (reactor, clients)
-    }
 
     #[tokio::test]
     async fn whoever_else_has_something_to_do_gets_a_turn_between_goodbyes() {

@@ -14,6 +14,8 @@ mod sweep;
 mod take;
 mod told;
 mod users;
+#[cfg(test)]
+mod world;
 
 use crate::auth::{AuthError, Verified};
 use crate::connection::{Connection, Fresh, Life};

@@ -4,7 +4,9 @@ use crate::embedded::EmbeddedServer;
 use crate::nats::{NatsReply, NatsServer};
 use bytes::Bytes;
 use protocol::codes::ErrorCode;
+use std::time::Duration;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// Why a request has no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,13 +64,13 @@ pub struct ReplyHandle(Reply);
 
 #[derive(Debug)]
 enum Reply {
-    Embedded(oneshot::Sender<Bytes>),
+    Embedded { reply: oneshot::Sender<Bytes>, until: Instant },
     Nats(NatsReply),
 }
 
 impl ReplyHandle {
-    pub(crate) fn from_embedded(reply: oneshot::Sender<Bytes>) -> Self {
-        Self(Reply::Embedded(reply))
+    pub(crate) fn from_embedded(reply: oneshot::Sender<Bytes>, until: Instant) -> Self {
+        Self(Reply::Embedded { reply, until })
     }
 
     pub(crate) fn from_nats(reply: NatsReply) -> Self {
@@ -78,7 +80,7 @@ impl ReplyHandle {
     /// Answers. An asker that has gone away is no fault of the server's.
     pub fn send(self, answer: Bytes) {
         match self.0 {
-            Reply::Embedded(reply) => {
+            Reply::Embedded { reply, .. } => {
                 if reply.send(answer).is_err() {
                     tracing::debug!("an answer came after its asker had gone");
                 }
@@ -91,15 +93,24 @@ impl ReplyHandle {
     pub(crate) fn not_begun(self) {
         match self.0 {
             // Its server is in this process and stops with it.
-            Reply::Embedded(reply) => drop(reply),
+            Reply::Embedded { reply, .. } => drop(reply),
             Reply::Nats(reply) => reply.not_begun(),
         }
+    }
+
+    /// Returns how long the asker still waits; `None` when it did not say.
+    pub fn time_left(&self) -> Option<Duration> {
+        let until = match &self.0 {
+            Reply::Embedded { until, .. } => Some(*until),
+            Reply::Nats(reply) => reply.until(),
+        };
+        until.map(|until| until.saturating_duration_since(Instant::now()))
     }
 
     /// Whether nobody waits for the answer any more.
     pub fn is_abandoned(&self) -> bool {
         match &self.0 {
-            Reply::Embedded(reply) => reply.is_closed(),
+            Reply::Embedded { reply, .. } => reply.is_closed(),
             Reply::Nats(reply) => reply.is_abandoned(),
         }
     }

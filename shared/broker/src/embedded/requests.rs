@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 /// Requests that wait for the servers of one subject; beyond it a request fails as full.
 const QUEUE: usize = 4_096;
@@ -51,12 +52,13 @@ impl Subjects {
             return Err(RequestError::NoResponders);
         }
         let (reply, answer) = oneshot::channel();
-        let request = Request { payload, reply: ReplyHandle::from_embedded(reply) };
+        let until = Instant::now() + deadline;
+        let request = Request { payload, reply: ReplyHandle::from_embedded(reply, until) };
         subject.requests.try_send(request).map_err(|error| match error {
             TrySendError::Full(_) => RequestError::Full,
             TrySendError::Closed(_) => RequestError::Closed,
         })?;
-        match tokio::time::timeout(deadline, answer).await {
+        match tokio::time::timeout_at(until, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(_dropped)) => Err(RequestError::GivenUp),
             Err(_elapsed) => Err(RequestError::Deadline),

@@ -290,6 +290,11 @@ impl NatsReply {
         }
     }
 
+    /// Until when the asker waits, if it said so.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
     pub(crate) fn is_abandoned(&self) -> bool {
         self.until.is_some_and(|until| until <= Instant::now())
     }

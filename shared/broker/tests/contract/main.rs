@@ -139,6 +139,7 @@ contract! {
     requests {
         a_request_is_answered,
         servers_of_a_subject_share_its_requests,
+        a_server_knows_how_long_it_is_waited_for,
         nobody_serves,
         a_late_answer_is_a_missed_deadline,
         a_dropped_reply_is_told,

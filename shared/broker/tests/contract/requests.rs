@@ -36,6 +36,22 @@ pub(crate) async fn a_request_is_answered(world: &impl World) {
     assert_eq!(ask(&broker, "how far?", LONG).await.unwrap(), "a: how far?");
 }
 
+pub(crate) async fn a_server_knows_how_long_it_is_waited_for(world: &impl World) {
+    let broker = world.open().await;
+    let mut server = broker.serve(SUBJECT).await.unwrap();
+    let served = async {
+        let request = in_time("a request", server.next()).await.unwrap();
+        let before = request.reply.time_left().unwrap();
+        tokio::time::sleep(SHORT).await;
+        let after = request.reply.time_left().unwrap();
+        request.reply.send(Bytes::from_static(b"done"));
+        (before, after)
+    };
+    let (answer, (before, after)) = tokio::join!(ask(&broker, "how long?", LONG), served);
+    assert_eq!(answer.unwrap(), "done");
+    assert!(before > LONG / 2 && before <= LONG && before - after >= SHORT, "{before:?}, {after:?}");
+}
+
 pub(crate) async fn servers_of_a_subject_share_its_requests(world: &impl World) {
     let broker = world.open().await;
     let one = serve(broker.serve(SUBJECT).await.unwrap(), "a");
