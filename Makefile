@@ -70,7 +70,7 @@ bench: ## Measures against the gates and goals, writes loadtest/RESULTS.md (twen
 	cargo build --release --locked -p standalone -p loadtest
 	python3 loadtest/bench.py --pairs $${PAIRS:-9}
 
-bench-nats: ## Measures on NATS, writes loadtest/RESULTS-NATS.md (twenty minutes, two idle cores)
+bench-nats: ## Measures on NATS, writes loadtest/RESULTS-NATS.md (forty minutes, two idle cores)
 	deploy/tools/setup.sh nats
 	cargo build --release --locked -p standalone -p gateway -p worker -p loadtest
 	python3 loadtest/bench_nats.py --rounds $${ROUNDS:-5} --pairs $${PAIRS:-9}
