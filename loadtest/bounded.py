@@ -27,7 +27,7 @@ class Counted:
     subscriptions: int
 
     def slots(self) -> list[list[str]]:
-        return sorted(map(sorted, self.live))
+        return ordered(self.live)
 
 
 def look(fleet: Fleet) -> Counted:
@@ -41,6 +41,7 @@ def look(fleet: Fleet) -> Counted:
         counted.connections.append((connection["name"], len(subjects) - len(live) - len(passing)))
         if connection["name"] == "gateway":
             counted.live.append(live)
+        if connection["name"] == "gateway-passing":
             counted.passing.append(passing)
     counted.connections.sort()
     return counted
@@ -52,6 +53,11 @@ def slots(subjects: list[str], kind: str) -> set[str]:
     return {".".join(word[2:4]) for word in words if word[:2] == ["chat", kind] and word[2] != "*"}
 
 
+def ordered(slots_of_each: list[set[str]]) -> list[list[str]]:
+    """The connections' slots, whichever connection was made first."""
+    return sorted(map(sorted, slots_of_each))
+
+
 def grown(base: Counted, now: Counted) -> list[str]:
     """What is not as it was without clients, but for the two subscriptions for each slot that a gateway hears."""
     wanted = {
@@ -59,7 +65,7 @@ def grown(base: Counted, now: Counted) -> list[str]:
         "consumers": (base.consumers, now.consumers),
         "connections and their subscriptions": (base.connections, now.connections),
         "subscriptions": (base.subscriptions + 2 * sum(map(len, now.live)), now.subscriptions),
-        "slots of what passes": (now.live, now.passing),
+        "slots of what passes": (ordered(now.live), ordered(now.passing)),
     }
     return [f"{name}: {found} instead of {before}" for name, (before, found) in wanted.items() if before != found]
 
@@ -120,8 +126,8 @@ def count(fleet: Fleet, sizes: list[int]) -> list[Counted]:
 
     Raises AssertionError when anything grew."""
     fleet.seed("visit", sizes[-1], ROOMS)
-    # Two gateways and two workers, as soon as who made the rooms is gone.
-    wait_until(lambda: len(look(fleet).connections) == 4, "there are other connections than the fleet's")
+    # Two gateways and two workers with two connections each, as soon as who made the rooms is gone.
+    wait_until(lambda: len(look(fleet).connections) == 8, "there are other connections than the fleet's")
     base = look(fleet)
     assert base.live == base.passing == [set(), set()], f"slots are heard without clients: {base}"
     assert base.streams == 16 and base.consumers > 0, f"the monitor does not tell what there is: {base}"

@@ -2,18 +2,35 @@
 
 use crate::persistence::PERSISTENCE;
 use crate::serving::unavailable;
-use broker::{Broker, ReadLimit};
+use broker::{Broker, ReadError, ReadLimit};
 use protocol::codes::ErrorCode;
 use protocol::envelope::{Envelope, Fact};
 use protocol::ids::{ChannelId, Position, Seq};
 use protocol::subjects::Slot;
-use store::Store;
+use runtime::patience;
+use std::time::Duration;
+use store::{Store, StoreError};
 
 /// One read of the log.
 const READ: ReadLimit = ReadLimit { entries: 1_000, bytes: 1024 * 1024 };
 
 /// Reads of one tail; a store that is further behind than this is as good as down.
 const READS_MAX: usize = 64;
+
+/// How long a silent log is asked. Reliability page: an election takes up to 8 s. A command waits for 30 s, and has to
+/// be appended still.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Why there is no tail.
+#[derive(Debug, thiserror::Error)]
+enum Missing {
+    #[error("the log did not answer: {0}")]
+    Log(#[from] ReadError),
+    #[error("the store did not answer: {0}")]
+    Store(#[from] StoreError),
+    #[error("the store is too far behind")]
+    TooMuch,
+}
 
 /// The end of a channel's log that the store may lack, in part or whole: where several workers persist, one of them
 /// may have stored what comes later.
@@ -23,14 +40,24 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// Reads it, up to the log's head as it is now.
+    /// Reads it, up to the log's head as it is now. A log that is silent is asked again: whoever commands after an
+    /// outage does so while leaders are elected.
     pub(crate) async fn read(broker: &Broker, store: &Store, channel: &ChannelId) -> Result<Self, ErrorCode> {
-        let head = broker.head(channel).await.map_err(|error| error.code())?;
-        let stored = store.head(channel).await.map_err(|error| unavailable(&error))?;
+        let passes = |missing: &Missing| matches!(missing, Missing::Log(ReadError::Failed(_)));
+        let read = patience::patiently(PATIENCE, passes, || Self::read_once(broker, store, channel));
+        read.await.map_err(|missing| match missing {
+            Missing::Log(error) => error.code(),
+            Missing::Store(error) => unavailable(&error),
+            Missing::TooMuch => ErrorCode::Unavailable,
+        })
+    }
+
+    async fn read_once(broker: &Broker, store: &Store, channel: &ChannelId) -> Result<Self, Missing> {
+        let head = broker.head(channel).await?;
+        let stored = store.head(channel).await?;
         // The store may have other lives of the log; of this one it has nothing then.
         let mut after: Seq = stored.filter(|at| at.epoch == head.epoch).map_or(0, |at| at.seq);
-        let settled = broker.settled(PERSISTENCE, Slot::of(channel).shard).await;
-        if let Some(settled) = settled.map_err(|error| error.code())? {
+        if let Some(settled) = broker.settled(PERSISTENCE, Slot::of(channel).shard).await? {
             after = after.min(settled);
         }
         let mut events = Vec::new();
@@ -38,7 +65,7 @@ impl Tail {
             if after >= head.seq {
                 return Ok(Self { events });
             }
-            let page = broker.read(channel, after, READ).await.map_err(|error| error.code())?;
+            let page = broker.read(channel, after, READ).await?;
             after = page.entries.last().map_or(page.head, |entry| entry.seq);
             let placed = page.entries.into_iter().filter_map(|entry| {
                 let position = Position { epoch: head.epoch.clone(), seq: entry.seq };
@@ -46,7 +73,7 @@ impl Tail {
             });
             events.extend(placed);
         }
-        Err(ErrorCode::Unavailable)
+        Err(Missing::TooMuch)
     }
 
     /// Returns the facts, ascending.

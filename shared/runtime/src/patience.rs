@@ -1,4 +1,4 @@
-//! What cannot be had at once when a process starts, since the system around it changes, is asked for again.
+//! What cannot be had at once, since the system around a process changes, is asked for again.
 
 use crate::backoff::{Backoff, random};
 use std::fmt::Display;
@@ -24,7 +24,7 @@ pub async fn patiently<T, E: Display, S: Future<Output = Result<T, E>>>(
     loop {
         match step().await {
             Err(error) if passes(&error) && began.elapsed() < patience => {
-                tracing::warn!(%error, "a step of the start did not work; it is tried again");
+                tracing::warn!(%error, "a step did not work; it is tried again");
                 tokio::time::sleep(backoff.next(random())).await;
             }
             outcome => return outcome,

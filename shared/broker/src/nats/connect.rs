@@ -1,7 +1,7 @@
 //! Making the connection: addresses, credentials, TLS, and whether the server is one that can carry the log.
 
 use super::OpenError;
-use super::link::Signals;
+use super::link::{Carries, Signals};
 use super::options::NatsOptions;
 use async_nats::{Client, ConnectOptions, ServerAddr};
 use runtime::backoff::{below, random};
@@ -40,8 +40,12 @@ pub(super) async fn connect(options: &NatsOptions, signals: Arc<Signals>) -> Res
 }
 
 async fn settings(options: &NatsOptions, signals: Arc<Signals>) -> Result<ConnectOptions, OpenError> {
+    let name = match signals.carries {
+        Carries::Everything => options.name.clone(),
+        Carries::Passing => format!("{}-passing", options.name),
+    };
     let mut settings = ConnectOptions::new()
-        .name(&options.name)
+        .name(name)
         .ping_interval(PING)
         .connection_timeout(CONNECT)
         .subscription_capacity(options.live_queue)

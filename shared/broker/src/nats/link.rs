@@ -25,7 +25,7 @@ pub(super) enum Carries {
 
 /// What the client library said of its connection.
 pub(super) struct Signals {
-    carries: Carries,
+    pub(super) carries: Carries,
     /// Whether there is a connection now.
     pub(super) up: watch::Sender<bool>,
     /// How often a connection was made.

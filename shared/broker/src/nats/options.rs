@@ -10,7 +10,7 @@ use std::time::Duration;
 pub struct NatsOptions {
     /// One or more servers, `nats://host:port` or `tls://host:port`, separated by commas.
     pub url: String,
-    /// The name that the server's own lists show for this process.
+    /// The name that the server's own lists show for this process; its other connection has `-passing` behind it.
     pub name: String,
     /// A `.creds` file with JWT and seed.
     pub credentials: Option<PathBuf>,
