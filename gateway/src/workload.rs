@@ -93,9 +93,13 @@ impl Send {
         let mut actions = self.session.on(Input::Frame(decoded), moment(self.sent));
         let Some(Action::Append(append)) = actions.pop() else { panic!("an append") };
         let envelope = Envelope::message(&append.message, append.content_hash).expect("an envelope");
-        let answer =
-            CommandAnswer { position: position(self.sent), message_id: append.message.id, duplicate: false };
-        let done = Done { channel: general(), result: Ok(answer) };
+        let answer = CommandAnswer {
+            channel_id: general(),
+            position: position(self.sent),
+            message_id: append.message.id,
+            duplicate: false,
+        };
+        let done = Done { channel: Some(general()), result: Ok(answer) };
         let mut actions = self.session.on(Input::Done(done), moment(self.sent));
         let Some(Action::Send(ack)) = actions.pop() else { panic!("an acknowledgement") };
         let ack = ack.encode(Form::V1).expect("a frame").expect("v1 has it");

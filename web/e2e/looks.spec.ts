@@ -82,11 +82,80 @@ for (const scheme of ["light", "dark"] as const) {
   });
 }
 
+/** A conversation in which everything happened that can happen to a message. */
+async function eventful(dana: Page, browser: Browser): Promise<void> {
+  const ines = await signIn(await browser.newContext(), server, "dispatcher-1");
+  const of = async (page: Page, text: string, name: string): Promise<void> => {
+    await messages(page, text).hover();
+    await messages(page, text).getByRole("button", { name: /and more$/ }).click();
+    await page.getByRole("dialog").getByRole("button", { name, exact: true }).click();
+  };
+  await write(dana, "Gate 4 is closed, use gate 2 until noon.");
+  await write(dana, "Sent by mistake");
+  await write(dana, "Parked at the weighbridge, papers are with the gatekeeper.");
+  await expect(messages(ines, "Parked at")).toBeVisible(SOON);
+  await of(ines, "Gate 4 is closed", "Pin");
+  await of(ines, "UN 1203", "Pin");
+  await of(dana, "Sent by mistake", "Delete…");
+  await dana.getByRole("dialog").getByRole("button", { name: "Delete" }).click();
+  for (const reaction of ["👍", "✅"]) await of(ines, "Parked at", `React with ${reaction}`);
+  await of(dana, "Parked at", "React with 👍");
+  await of(ines, "Parked at", "Reply in thread");
+  await ines.getByRole("textbox", { name: "Reply in the thread" }).fill("Thanks. Wait for the green light, then go to ramp 3.");
+  await ines.getByRole("textbox", { name: "Reply in the thread" }).press("Enter");
+  await of(dana, "Gate 4 is closed", "Edit");
+  await dana.getByRole("textbox", { name: "Edit the message" }).fill("Gate 4 is closed, use gate 2 until 13:00.");
+  await dana.keyboard.press("Enter");
+  await expect(dana.getByText("(edited)")).toBeVisible();
+  await expect(messages(dana, "Parked at").first().getByRole("button", { name: "1 reply" })).toBeVisible(SOON);
+}
+
+for (const [width, viewport] of [["desk", { width: 1100, height: 760 }], ["phone", PHONE]] as const) {
+  for (const scheme of ["light", "dark"] as const) {
+    test(`what became of messages, at ${width} width, ${scheme}`, async ({ browser }) => {
+      const dana = await open(browser, scheme, viewport);
+      await eventful(dana, browser);
+      const parked = messages(dana, "Parked at").first();
+      await parked.hover();
+      await picture(dana, `changes-${width}-${scheme}`);
+      await parked.getByRole("button", { name: /and more$/ }).click();
+      await expect(dana.getByRole("dialog")).toBeVisible();
+      await picture(dana, `menu-${width}-${scheme}`);
+      await dana.getByRole("dialog").getByRole("button", { name: "Edit" }).click();
+      await expect(dana.getByRole("textbox", { name: "Edit the message" })).toBeFocused();
+      await picture(dana, `editor-${width}-${scheme}`);
+      await dana.keyboard.press("Escape");
+      await parked.getByRole("button", { name: /and more$/ }).click();
+      await dana.getByRole("dialog").getByRole("button", { name: "Delete…" }).click();
+      await picture(dana, `delete-${width}-${scheme}`);
+      await dana.keyboard.press("Escape");
+      await dana.getByRole("region", { name: "Pinned messages" }).getByRole("button", { name: "1 more" }).click();
+      await picture(dana, `pins-${width}-${scheme}`);
+      await parked.getByRole("button", { name: "1 reply" }).click();
+      await expect(dana.getByRole("complementary").getByTestId("message")).toHaveCount(2);
+      await fitsTheWidth(dana);
+      await picture(dana, `thread-${width}-${scheme}`);
+      await dana.getByRole("button", { name: "Close the thread" }).click();
+      await fitsTheWidth(dana);
+    });
+  }
+}
+
 test("the keyboard alone is enough", async ({ browser }) => {
   const dana = await open(browser, "light");
   await expect(box(dana)).toBeFocused();
   await expect(dana.getByRole("log", { name: "Messages in General" })).toBeVisible();
   await expect(messages(dana, "Copy. Leaving the depot")).toBeVisible();
+  await dana.keyboard.press("Shift+Tab");
+  const more = messages(dana, "Copy. Leaving the depot").getByRole("button", { name: /and more$/ });
+  await expect(more).toBeFocused();
+  await dana.keyboard.press("Enter");
+  await expect(dana.getByRole("button", { name: "React with 👍" })).toBeFocused();
+  await dana.keyboard.press("ArrowRight");
+  await expect(dana.getByRole("button", { name: "React with ❤️" })).toBeFocused();
+  await dana.keyboard.press("Escape");
+  await expect(dana.getByRole("dialog")).toHaveCount(0);
+  await expect(more).toBeFocused();
   await dana.keyboard.press("Shift+Tab");
   const reply = messages(dana, "Copy. Leaving the depot").getByRole("button", { name: /^Reply/ });
   await expect(reply).toBeFocused();

@@ -47,7 +47,13 @@ impl Touched {
                 Ok(Fact::ChannelUpdated(_)) => {
                     touched.channels.insert(envelope.channel_id.clone());
                 }
-                Ok(Fact::Message(_)) | Err(_) => {}
+                Ok(
+                    Fact::Message(_)
+                    | Fact::MessageUpdated(_)
+                    | Fact::MessageDeleted(_)
+                    | Fact::ReactionUpdated(_),
+                )
+                | Err(_) => {}
             }
         }
         touched

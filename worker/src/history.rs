@@ -3,11 +3,13 @@
 use crate::serving::{Answers, unavailable};
 use crate::tail::Tail;
 use broker::Broker;
+use protocol::codes::ErrorCode;
 use protocol::envelope::Fact;
 use protocol::ids::{MessageId, Position};
 use protocol::limits::PAGE_BYTES_MAX;
 use protocol::message::Message;
 use protocol::requests::{Answer, HistoryAnswer, HistoryRange, HistoryRequest, PlacedMessage};
+use serde_json::value::to_raw_value;
 use std::ops::Range;
 use store::{Store, StoreError};
 
@@ -29,9 +31,9 @@ impl Answers for History {
 
     async fn answer(&self, request: HistoryRequest) -> Answer<HistoryAnswer> {
         // The tail first: what is persisted meanwhile is in both, and counted once.
-        let tail = newest(&Tail::read(&self.broker, &self.store, &request.channel_id).await?, &request);
-        let page = self.page(&request, tail).await.map_err(|error| unavailable(&error))?;
-        Ok(within_bytes(page, &request.range))
+        let tail = Tail::read(&self.broker, &self.store, &request.channel_id).await?;
+        let page = self.page(&request, newest(&tail, &request)).await.map_err(|error| unavailable(&error))?;
+        Ok(within_bytes(up_to_date(page, &tail)?, &request.range))
     }
 }
 
@@ -111,6 +113,20 @@ impl History {
         page.messages.extend(from.into_iter().take(room));
         Ok(page)
     }
+}
+
+/// Shows each message as it is now: what became of it lately only the tail knows.
+fn up_to_date(mut page: HistoryAnswer, tail: &Tail) -> Answer<HistoryAnswer> {
+    let changed = tail.changed();
+    for placed in page.messages.iter_mut().filter(|_| !changed.is_empty()) {
+        let mut message: Message =
+            serde_json::from_str(placed.message.get()).map_err(|_| ErrorCode::Internal)?;
+        if changed.contains(&message.id) {
+            tail.bring_up_to_date(&mut message);
+            placed.message = to_raw_value(&message).map_err(|_| ErrorCode::Internal)?;
+        }
+    }
+    Ok(page)
 }
 
 /// Takes the messages of a tail that a request asks for.

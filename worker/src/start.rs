@@ -5,7 +5,9 @@ use crate::handler::Handler;
 use crate::persistence::PERSISTENCE;
 use crate::refill::{self, RefillError};
 use crate::retention::Retention;
-use crate::{announcing, commands, consumer, directory, events, history, persistence, serving};
+use crate::{
+    announcing, commands, consumer, deleted, directory, events, history, persistence, receipts, serving,
+};
 use broker::{Broker, ConsumeError, ReadError, ReadLimit, ServeError};
 use protocol::ids::ChannelId;
 use protocol::subjects::{RequestSubject, SHARDS, Shard, Slot};
@@ -87,10 +89,12 @@ pub async fn start(
                 });
             }
             Role::Commands => {
+                let commands = commands::Commands::new(broker.clone(), store.clone());
+                start_reads(broker, commands.clone(), shutdown).await?;
                 for shard in (0..SHARDS).map(Shard) {
                     let server = broker.serve(RequestSubject::Commands(shard)).await?;
-                    let handler = commands::Commands::new(broker.clone(), store.clone());
-                    spawn(shutdown, "worker-commands", serving::run(server, handler, shutdown.clone()));
+                    let serving = serving::run(server, commands.clone(), shutdown.clone());
+                    spawn(shutdown, "worker-commands", serving);
                 }
             }
         }
@@ -130,6 +134,23 @@ async fn start_history(broker: &Broker, store: &Store, shutdown: &Shutdown) -> R
     let server = broker.serve(RequestSubject::Events).await?;
     let handler = events::Events::new(broker.clone(), store.clone());
     spawn(shutdown, "worker-events", serving::run(server, handler, shutdown.clone()));
+    let server = broker.serve(RequestSubject::Deleted).await?;
+    let handler = deleted::Deleted::new(broker.clone(), store.clone());
+    spawn(shutdown, "worker-deleted", serving::run(server, handler, shutdown.clone()));
+    Ok(())
+}
+
+/// Up to where people have read, and those who are told.
+async fn start_reads(
+    broker: &Broker,
+    commands: commands::Commands,
+    shutdown: &Shutdown,
+) -> Result<(), StartError> {
+    let (receipt, receipts) = mpsc::channel(receipts::QUEUE);
+    spawn(shutdown, "worker-receipts", receipts::run(broker.clone(), receipts, shutdown.clone()));
+    let server = broker.serve(RequestSubject::Reads).await?;
+    let handler = commands::Reads::new(commands, receipt);
+    spawn(shutdown, "worker-reads", serving::run(server, handler, shutdown.clone()));
     Ok(())
 }
 

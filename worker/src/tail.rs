@@ -5,9 +5,11 @@ use crate::serving::unavailable;
 use broker::{Broker, ReadError, ReadLimit};
 use protocol::codes::ErrorCode;
 use protocol::envelope::{Envelope, Fact};
-use protocol::ids::{ChannelId, Position, Seq};
+use protocol::ids::{ChannelId, MessageId, Position, Seq};
+use protocol::message::Message;
 use protocol::subjects::Slot;
 use runtime::patience;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use store::{Store, StoreError};
 
@@ -35,6 +37,8 @@ enum Missing {
 /// The end of a channel's log that the store may lack, in part or whole: where several workers persist, one of them
 /// may have stored what comes later.
 pub(crate) struct Tail {
+    /// Where the channel stood.
+    pub(crate) head: Seq,
     /// Ascending, each with its place; what cannot be read is left out.
     pub(crate) events: Vec<(Position, Envelope)>,
 }
@@ -63,7 +67,7 @@ impl Tail {
         let mut events = Vec::new();
         for _ in 0..READS_MAX {
             if after >= head.seq {
-                return Ok(Self { events });
+                return Ok(Self { head: head.seq, events });
             }
             let page = broker.read(channel, after, READ).await?;
             after = page.entries.last().map_or(page.head, |entry| entry.seq);
@@ -74,6 +78,32 @@ impl Tail {
             events.extend(placed);
         }
         Err(Missing::TooMuch)
+    }
+
+    /// Brings a message of the channel up to date with what became of it lately. What the store knew already is told
+    /// once more, and ends as the newest says.
+    pub(crate) fn bring_up_to_date(&self, message: &mut Message) {
+        let about = self.facts().filter(|(_, _, fact)| fact.message_id() == Some(&message.id));
+        for (_, envelope, fact) in about.collect::<Vec<_>>() {
+            match fact {
+                Fact::MessageUpdated(update) => message.update(&update),
+                Fact::MessageDeleted(_) => message.bury(envelope.at),
+                Fact::ReactionUpdated(change) => message.react(&envelope.by, &change),
+                Fact::Message(_)
+                | Fact::ChannelUpdated(_)
+                | Fact::MemberAdded(_)
+                | Fact::MemberRemoved(_) => {}
+            }
+        }
+    }
+
+    /// Returns the messages of which it says that something became.
+    pub(crate) fn changed(&self) -> BTreeSet<MessageId> {
+        let changed = |fact: Fact| match fact {
+            Fact::Message(_) => None,
+            fact => fact.message_id().cloned(),
+        };
+        self.facts().filter_map(|(_, _, fact)| changed(fact)).collect()
     }
 
     /// Returns the facts, ascending.

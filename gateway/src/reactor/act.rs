@@ -60,6 +60,7 @@ impl Reactor {
                 connection.outbox.borrow_mut().await_page();
                 self.ask_history(connection, request);
             }
+            Action::MarkRead { asked, request } => self.mark_read(connection, asked, *request),
             Action::Append(append) => self.append(connection, *append),
             Action::Command { channel, request } => self.command(connection, channel, *request),
             Action::Publish(ephemeral) => self.publish(ephemeral),

@@ -2,7 +2,7 @@
 
 use super::Reactor;
 use crate::connection::Connection;
-use crate::session::{Append, Done, Input};
+use crate::session::{Append, Done, Input, Reading};
 use broker::{Appended, RequestError};
 use bytes::Bytes;
 use protocol::claims::Profile;
@@ -10,8 +10,10 @@ use protocol::codes::ErrorCode;
 use protocol::envelope::Envelope;
 use protocol::ephemeral::Ephemeral;
 use protocol::ids::ChannelId;
-use protocol::requests::{self, Answer, CommandAnswer, CommandRequest, HistoryRequest, SessionRequest};
-use protocol::subjects::{RequestSubject, Slot};
+use protocol::requests::{
+    self, Answer, CommandAnswer, CommandRequest, HistoryRequest, ReadRequest, SessionRequest,
+};
+use protocol::subjects::{RequestSubject, Shard, Slot};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
@@ -52,14 +54,28 @@ impl Reactor {
         self.call(connection, async move { Input::History(asked.await.map_err(only_read)) });
     }
 
+    pub(super) fn mark_read(
+        self: &Rc<Self>,
+        connection: &Rc<Connection>,
+        asked: Reading,
+        request: ReadRequest,
+    ) {
+        let answer = self.request(RequestSubject::Reads, request);
+        // It may be said again, whatever became of it: what was read stays read.
+        let input = async move { Input::MarkedRead { asked, result: answer.await.map_err(only_read) } };
+        self.call(connection, input);
+    }
+
     pub(super) fn command(
         self: &Rc<Self>,
         connection: &Rc<Connection>,
-        channel: ChannelId,
+        channel: Option<ChannelId>,
         request: CommandRequest,
     ) {
-        let asked =
-            self.request_within(APPEND_DEADLINE, RequestSubject::Commands(Slot::of(&channel).shard), request);
+        // Whoever serves a shard may decide for any; dividing only spreads the work.
+        let spread = || ChannelId::parse(request.message_id.as_str()).ok();
+        let shard = channel.clone().or_else(spread).map_or(Shard(0), |channel| Slot::of(&channel).shard);
+        let asked = self.request_within(APPEND_DEADLINE, RequestSubject::Commands(shard), request);
         self.call(connection, async move {
             let result = asked.await;
             count(&result);
@@ -98,7 +114,7 @@ impl Reactor {
                 Err(_elapsed) => Err(ErrorCode::UnknownOutcome),
             };
             count(&result);
-            Input::Done(Done { channel, result })
+            Input::Done(Done { channel: Some(channel), result })
         });
     }
 
@@ -138,11 +154,12 @@ fn count(result: &Answer<CommandAnswer>) {
 
 async fn append_to(broker: broker::Broker, append: Append) -> Answer<CommandAnswer> {
     let Append { message, content_hash } = append;
+    let channel_id = message.channel_id.clone();
     let envelope = Envelope::message(&message, content_hash).map_err(|_| ErrorCode::Internal)?;
     let bytes = envelope.encode().map_err(|_| ErrorCode::Internal)?;
     let appended = broker
         .append(broker::Append {
-            channel: message.channel_id,
+            channel: channel_id.clone(),
             dedup_key: envelope.dedup_key(),
             envelope: Bytes::from(bytes),
             expect: None,
@@ -151,14 +168,14 @@ async fn append_to(broker: broker::Broker, append: Append) -> Answer<CommandAnsw
         .map_err(|error| error.code())?;
     match appended {
         Appended::New { position } => {
-            Ok(CommandAnswer { position, message_id: message.id, duplicate: false })
+            Ok(CommandAnswer { channel_id, position, message_id: message.id, duplicate: false })
         }
         Appended::Duplicate { position, entry } => {
             let stored = Envelope::decode(&entry.envelope).map_err(|_| ErrorCode::Internal)?;
             if stored.content_hash != content_hash {
                 return Err(ErrorCode::Conflict);
             }
-            Ok(CommandAnswer { position, message_id: stored.message_id, duplicate: true })
+            Ok(CommandAnswer { channel_id, position, message_id: stored.message_id, duplicate: true })
         }
         // Only an append with `expect` is answered so.
         Appended::Moved { .. } => Err(ErrorCode::Internal),
@@ -199,7 +216,7 @@ mod tests {
             let subject = RequestSubject::Commands(Slot::of(&channel).shard);
             let mut commands = broker.serve(subject).await.unwrap();
             let mut history = broker.serve(RequestSubject::History).await.unwrap();
-            reactor.command(&reactor.all()[0], channel.clone(), command(&channel));
+            reactor.command(&reactor.all()[0], Some(channel.clone()), command(&channel));
             let waits = commands.next().await.unwrap().reply.time_left().unwrap();
             assert!(waits > Duration::from_secs(25), "{waits:?}");
             let request = HistoryRequest {
@@ -218,6 +235,7 @@ mod tests {
     #[test]
     fn what_a_worker_says_is_final_and_only_what_got_lost_is_unknown() {
         let done = CommandAnswer {
+            channel_id: ChannelId::parse("general").unwrap(),
             position: Position { epoch: Epoch::parse("e").unwrap(), seq: 7 },
             message_id: MessageId::parse("m").unwrap(),
             duplicate: false,

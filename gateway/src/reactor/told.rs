@@ -7,6 +7,7 @@ use crate::session::Input;
 use crate::upstream::event::{Event, Passing};
 use crate::upstream::{Page, Tell};
 use protocol::codes::CloseCode;
+use protocol::ephemeral::Doing;
 use protocol::ids::{ChannelId, Position, Seq};
 use std::rc::Rc;
 
@@ -71,11 +72,12 @@ impl Reactor {
         }
     }
 
-    /// Nobody hears of his own typing.
+    /// Nobody hears of his own typing; how far he has read his other sockets hear.
     fn push_passing(self: &Rc<Self>, passing: &Passing) {
         let hub = self.hub.borrow();
         for connection in hub.live(&passing.ephemeral.channel_id) {
-            let own = connection.session.borrow().user_id() == Some(&passing.ephemeral.user_id);
+            let own = connection.session.borrow().user_id() == Some(&passing.ephemeral.user_id)
+                && !matches!(passing.ephemeral.doing, Doing::Read(_));
             if let (false, Some(frame)) = (own, passing.frame(connection.dialect)) {
                 connection.outbox.borrow_mut().push_passing(passing.key(), frame.clone());
                 self.mark_dirty(connection);

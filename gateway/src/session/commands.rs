@@ -1,12 +1,13 @@
 //! What each client frame comes to: permission, limits, then an action.
 
-use super::durable::{Append, Asked, Work};
+use super::durable::{Append, Asked, What, Work};
 use super::memberships::JoinedBy;
 use super::{Action, Moment, Phase, Session};
 use protocol::codec::Decoded;
 use protocol::codes::ErrorCode;
 use protocol::ephemeral::{Doing, Ephemeral};
 use protocol::frames::Form;
+use protocol::frames::changing::{Change, ChangeMessage};
 use protocol::frames::client::{ClientFrame, ResumePoint};
 use protocol::frames::error::FrameError;
 use protocol::frames::send::SendMessage;
@@ -62,6 +63,10 @@ impl Session {
         let By { user, reference, moment } = by;
         match frame {
             ClientFrame::SendMessage(send) => self.send(*send, by, actions),
+            ClientFrame::ChangeMessage(change) => self.change(*change, by, actions),
+            ClientFrame::MarkRead(mark) => {
+                self.mark_read(*mark, (&user.id, reference.clone()), actions);
+            }
             ClientFrame::JoinChannel(channel) => self.join(channel, reference.clone(), actions),
             ClientFrame::LeaveChannel(channel) => self.leave(channel, by, actions),
             ClientFrame::TypingStart(channel) if self.channels.contains(&channel) => {
@@ -97,7 +102,7 @@ impl Session {
             };
             return self.refuse(error, reference, actions);
         }
-        let asked = Asked { reference, client_msg_id: send.client_msg_id.clone() };
+        let asked = Asked { what: What::Send, reference, client_msg_id: send.client_msg_id.clone() };
         let channel = send.channel_id.clone();
         let message_id = MessageId::v7(moment.unix_ms, &moment.random);
         let work = if send.is_plain() {
@@ -109,6 +114,31 @@ impl Session {
             let sender = Sender::clone(user);
             Work::Command(Box::new(CommandRequest { sender, message_id, at, command }))
         };
+        if let Err(full) = self.durable.push(Some(channel), asked, work, actions) {
+            self.refuse_with(ErrorCode::RateLimited, full.reference, actions);
+        }
+    }
+
+    /// What becomes of a message is decided by a worker; what is certain here is refused here.
+    fn change(&mut self, change: ChangeMessage, by: &By, actions: &mut Vec<Action>) {
+        let By { user, reference, moment } = by;
+        let at = Timestamp::from_unix_ms(moment.unix_ms);
+        if let Some(channel) = &change.channel_id {
+            let may = self.channels.get(channel).is_some_and(|known| {
+                let muted = known.membership.muted_until.is_some_and(|until| until > at);
+                !muted || change.change == Change::Delete
+            });
+            if !may {
+                return self.refuse_with(ErrorCode::PermissionDenied, reference.clone(), actions);
+            }
+        }
+        let what = if matches!(change.change, Change::React(_)) { What::React } else { What::Change };
+        let asked = Asked { what, reference: reference.clone(), client_msg_id: change.client_msg_id.clone() };
+        let channel = change.channel_id.clone();
+        let message_id = MessageId::v7(moment.unix_ms, &moment.random);
+        let command = Command::Change(Box::new(change));
+        let sender = Sender::clone(user);
+        let work = Work::Command(Box::new(CommandRequest { sender, message_id, at, command }));
         if let Err(full) = self.durable.push(channel, asked, work, actions) {
             self.refuse_with(ErrorCode::RateLimited, full.reference, actions);
         }

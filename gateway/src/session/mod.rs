@@ -10,6 +10,7 @@ mod faults;
 mod memberships;
 mod open;
 mod pages;
+mod reading;
 mod typing;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ use protocol::limits;
 use protocol::message::Sender;
 use protocol::requests::{Answer, CommandAnswer, CommandRequest, HistoryAnswer, HistoryRequest};
 use protocol::requests::{MembershipsVersion, SessionAnswer};
+use protocol::requests::{ReadAnswer, ReadRequest};
 use std::sync::Arc;
 use typing::Typing;
 
@@ -67,6 +69,8 @@ pub(crate) enum Input {
     Frame(Decoded),
     /// A durable command came to an end.
     Done(Done),
+    /// The worker answered `MarkRead`.
+    MarkedRead { asked: Reading, result: Answer<ReadAnswer> },
     /// The worker answered `History`.
     History(Answer<HistoryAnswer>),
     /// A page of `Resume` is in the outbox; `live` when it was the last one.
@@ -88,7 +92,8 @@ pub(crate) enum Input {
 /// The end of a durable command.
 #[derive(Debug)]
 pub(crate) struct Done {
-    pub(crate) channel: ChannelId,
+    /// `None` for a frame that named none.
+    pub(crate) channel: Option<ChannelId>,
     pub(crate) result: Answer<CommandAnswer>,
 }
 
@@ -115,12 +120,14 @@ pub(crate) enum Action {
     Resume { channel: ChannelId, position: Position },
     /// Say that these channels are not pushed, and where they stand.
     TellLagging(Vec<ChannelId>),
+    /// Ask a worker to keep how far the user has read, and answer with `MarkedRead`.
+    MarkRead { asked: Reading, request: Box<ReadRequest> },
     /// Ask for a page and answer with `History`.
     History(HistoryRequest),
     /// Append to the log and answer with `Done`.
     Append(Box<durable::Append>),
-    /// Ask the `commands` role and answer with `Done`.
-    Command { channel: ChannelId, request: Box<CommandRequest> },
+    /// Ask the `commands` role and answer with `Done`; the client need not have named a channel.
+    Command { channel: Option<ChannelId>, request: Box<CommandRequest> },
     /// Tell the others.
     Publish(Ephemeral),
     /// Say why and close.
@@ -128,6 +135,7 @@ pub(crate) enum Action {
 }
 
 pub(crate) use durable::Append;
+pub(crate) use reading::Reading;
 
 /// The state of one socket's conversation.
 pub(crate) struct Session {
@@ -147,6 +155,8 @@ pub(crate) struct Session {
     joining: Vec<Joining>,
     durable: Durable,
     pages: Pages,
+    /// Frames `mark_read` that are out.
+    reads: u32,
     typing: Typing,
     faults: Faults,
 }
@@ -207,6 +217,7 @@ impl Session {
             joining: Vec::new(),
             durable: Durable::default(),
             pages: Pages::default(),
+            reads: 0,
             typing: Typing::default(),
             faults: Faults::new(moment.up_ms),
         }
@@ -255,6 +266,7 @@ impl Session {
             Input::SubscribeFailed(channel) => self.on_subscribe_failed(&channel, &mut actions),
             Input::Frame(decoded) => self.on_frame(decoded, moment, &mut actions),
             Input::Done(done) => self.on_done(done, &mut actions),
+            Input::MarkedRead { asked, result } => self.on_marked_read(asked, result, &mut actions),
             Input::History(answer) => self.pages.on_history(answer, &mut actions),
             Input::Resumed { channel, live } => {
                 self.pages.on_resumed(&channel, live, moment.up_ms, &mut actions);

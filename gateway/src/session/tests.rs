@@ -7,7 +7,9 @@ use protocol::envelope::{ChannelType, Role};
 use protocol::ids::{Epoch, MessageId, UserId};
 use protocol::requests::{CommandAnswer, Membership};
 
+mod changing;
 mod memberships;
+mod reading;
 
 const NOW: u64 = 1_000_000;
 
@@ -85,11 +87,12 @@ fn closes(actions: &[Action]) -> Option<CloseCode> {
 
 fn answered(id: &str, result: Result<u64, ErrorCode>) -> Input {
     let answer = |seq| CommandAnswer {
+        channel_id: channel(id),
         position: position(seq),
         message_id: MessageId::parse("m").unwrap(),
         duplicate: false,
     };
-    Input::Done(Done { channel: channel(id), result: result.map(answer) })
+    Input::Done(Done { channel: Some(channel(id)), result: result.map(answer) })
 }
 
 fn message(id: &str, reference: &str) -> String {
@@ -278,7 +281,8 @@ fn who_never_stops_sending_what_is_refused_is_closed_and_an_old_client_is_not() 
         (&message("a"), Some((CloseCode::LimitsExceeded, 33 + limited))),
         (r#"{"type":"fetch_history","channel_id":"a"}"#, Some((CloseCode::LimitsExceeded, 32 + limited))),
         (r#"{"type":"from_the_future"}"#, None),
-        (r#"{"type":"mark_read","channel_id":"a"}"#, None),
+        (r#"{"type":"mark_read","channel_id":"a"}"#, Some((CloseCode::LimitsExceeded, 16 + limited))),
+        (r#"{"type":"set_status","status":"away"}"#, None),
         (r#"{"type":"ping"}"#, None),
     ];
     for (json, expected) in cases {

@@ -7,8 +7,10 @@ use bytes::Bytes;
 use protocol::codes::ErrorCode;
 use protocol::ids::{ChannelId, Position, Seq};
 use protocol::limits::PAGE_BYTES_MAX;
-use protocol::requests::{self, Answer, EventsAnswer, EventsRequest};
+use protocol::requests::{self, Answer};
 use protocol::subjects::{RequestSubject, SHARDS, Slot};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -121,13 +123,20 @@ impl Asking {
         let (broker, places) = (self.broker.clone(), self.shard(draft.channel()).pages.clone());
         async move {
             let _place = places.acquire().await;
-            Job::Looked(match place {
+            let draft = match place {
                 Place::Log => match look_in_log(&broker, draft).await {
                     // Who waits for this look waits for the end of it.
                     draft if draft.is_purged() => ask_worker(&broker, draft, head).await,
                     draft => draft,
                 },
                 Place::Worker => ask_worker(&broker, draft, head).await,
+            };
+            Job::Looked(match draft.question_of_deleted() {
+                Some(question) => {
+                    let answer = answer_of_worker(&broker, RequestSubject::Deleted, &question).await;
+                    draft.with_deleted(answer)
+                }
+                None => draft,
             })
         }
     }
@@ -141,15 +150,19 @@ async fn look_in_log(broker: &Broker, draft: Draft) -> Draft {
 
 async fn ask_worker(broker: &Broker, draft: Draft, head: Position) -> Draft {
     metrics::counter!(crate::metrics::PAGE_LOOKS, "at" => "worker").increment(1);
-    let answer = answer_of_worker(broker, &draft.question(head)).await;
+    let answer = answer_of_worker(broker, RequestSubject::Events, &draft.question(head)).await;
     draft.with_answer(answer)
 }
 
-async fn answer_of_worker(broker: &Broker, question: &EventsRequest) -> Answer<EventsAnswer> {
+async fn answer_of_worker<A: DeserializeOwned>(
+    broker: &Broker,
+    subject: RequestSubject,
+    question: &impl Serialize,
+) -> Answer<A> {
     let payload = requests::encode(question).map_err(|_| ErrorCode::Internal)?;
-    let answer = broker.request(RequestSubject::Events, Bytes::from(payload), DEADLINE).await;
+    let answer = broker.request(subject, Bytes::from(payload), DEADLINE).await;
     let answer = answer.map_err(|error| error.code())?;
-    requests::decode::<Answer<EventsAnswer>>(&answer).map_err(|_| ErrorCode::Internal)?
+    requests::decode::<Answer<A>>(&answer).map_err(|_| ErrorCode::Internal)?
 }
 
 /// Reads the log after a position. The head first: after a loss most channels turn out to have missed nothing. It is
@@ -181,6 +194,7 @@ mod tests {
     use super::*;
     use broker::{Embedded, Options};
     use futures_util::stream::{FuturesUnordered, StreamExt};
+    use protocol::requests::{EventsAnswer, EventsRequest};
 
     /// Two channels of different shards.
     fn channels() -> [ChannelId; 2] {

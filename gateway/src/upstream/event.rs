@@ -90,18 +90,23 @@ impl Passing {
     }
 
     pub(crate) fn new(ephemeral: Ephemeral) -> Self {
-        let typing = matches!(ephemeral.doing, Doing::Typing | Doing::StoppedTyping);
+        let about = match ephemeral.doing {
+            Doing::Typing | Doing::StoppedTyping => 0,
+            Doing::Joined | Doing::Left => 1,
+            Doing::Read(_) => 2,
+        };
         // Two things with one hash are so rare, and of so little weight, that one may hide the other.
         let key = BuildHasherDefault::<DefaultHasher>::default().hash_one((
             &ephemeral.channel_id,
             &ephemeral.user_id,
-            typing,
+            about,
         ));
         Self { ephemeral, key, frames: Frames::default() }
     }
 
     /// Returns the frame for sockets of this dialect.
     pub(crate) fn frame(&self, dialect: Dialect) -> Option<&Bytes> {
-        self.frames.get(dialect, |form| self.ephemeral.frame().encode(form).ok().flatten())
+        let encode = |form| self.ephemeral.frame().encode(form).ok().flatten();
+        self.frames.get(dialect, |form| if self.ephemeral.is_for(form) { encode(form) } else { None })
     }
 }

@@ -59,6 +59,8 @@ pub(super) struct Following {
     slots: Slots,
     channels: HashMap<ChannelId, Followed>,
     generations: u64,
+    /// Tails that were made.
+    tails: u64,
     rings: Budget<ChannelId>,
     pages: Shared,
 }
@@ -78,6 +80,7 @@ impl Following {
             broker,
             channels: HashMap::new(),
             generations: 0,
+            tails: 0,
             rings: Budget::new(RINGS_BYTES_MAX, RING_QUIET_MS),
             pages: Shared::default(),
         }
@@ -101,8 +104,9 @@ impl Following {
         self.slots.work(jobs);
     }
 
-    fn starting(&self, channel: &ChannelId) -> Tail {
-        Tail::starting(self.broker.epoch(Slot::of(channel).shard))
+    fn starting(&mut self, channel: &ChannelId) -> Tail {
+        self.tails += 1;
+        Tail::starting(self.broker.epoch(Slot::of(channel).shard)).counting_from(self.tails << 32)
     }
 
     pub(super) fn unsubscribe(&mut self, reactor: ReactorId, channel: &ChannelId, jobs: &Jobs) {

@@ -3,6 +3,7 @@
 //! The ring has it, or else the log, or else a worker, who has the store. Invariant: a page goes on exactly where its
 //! reader stands, without a gap, and all its events are of the life of the log in which it ends.
 
+mod graves;
 pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
@@ -13,13 +14,16 @@ use super::quiet::Quiet;
 use super::tail::Tail;
 use crate::websocket::encoder;
 use broker::{LogPage, ReadError};
+use graves::Graves;
 use protocol::codec::{PageEnding, encode_event, encode_resumed};
 use protocol::codes::ErrorCode;
-use protocol::envelope::{Envelope, Logged};
+use protocol::envelope::{Envelope, Kind, Logged};
 use protocol::frames::{Dialect, Form};
-use protocol::ids::{ChannelId, Epoch, Position, Seq};
+use protocol::ids::{ChannelId, Epoch, MessageId, Position, Seq};
 use protocol::limits::PAGE_BYTES_MAX;
-use protocol::requests::{EventsAnswer, EventsPage, EventsRequest};
+use protocol::requests::{Answer, DeletedAnswer, DeletedRequest, EventsAnswer, EventsPage, EventsRequest};
+use protocol::time::Timestamp;
+use std::collections::{BTreeSet, HashMap};
 
 /// Bytes of an envelope beside its body: its ids and its record. Reckoned, rounded up.
 const ENVELOPE_BYTES: usize = 512;
@@ -40,6 +44,10 @@ pub(crate) struct Draft {
     /// Everything between the start and here is in `read`.
     reached: Seq,
     found: Found,
+    /// Deletions that the channel's tail had seen when somebody began to look.
+    deletions: u64,
+    /// Messages in `read` that were deleted after `reached`, and when.
+    buried: HashMap<MessageId, Timestamp>,
 }
 
 /// What was said where somebody looked.
@@ -105,7 +113,39 @@ impl Made {
 impl Draft {
     pub(crate) fn new(start: Start) -> Self {
         let Position { epoch, seq } = start.position.clone();
-        Self { start, epoch, read: Vec::new(), reached: seq, found: Found::Unasked }
+        let (read, found, buried) = (Vec::new(), Found::Unasked, HashMap::new());
+        Self { start, epoch, read, reached: seq, found, deletions: 0, buried }
+    }
+
+    /// Begins anew when a message was deleted since somebody looked: what was read may show it.
+    fn forget_deleted(&mut self, tail: &Tail) -> bool {
+        let stale = self.deletions != tail.deletions();
+        if stale {
+            *self = Self { deletions: tail.deletions(), ..Self::new(self.start.clone()) };
+        }
+        stale
+    }
+
+    /// Returns what a worker is asked when there is more than a page: which of the messages in it were deleted later.
+    pub(super) fn question_of_deleted(&self) -> Option<DeletedRequest> {
+        let shows = |envelope: &Envelope| matches!(envelope.kind, Kind::Message | Kind::MessageUpdated);
+        let shown = self.read.iter().filter(|(_, envelope)| shows(envelope));
+        let messages: BTreeSet<MessageId> = shown.map(|(_, envelope)| envelope.about()).collect();
+        let asks = matches!(self.found, Found::More) && !messages.is_empty();
+        let channel_id = self.start.channel.clone();
+        asks.then(|| DeletedRequest { channel_id, messages: messages.into_iter().collect() })
+    }
+
+    /// Takes a worker's answer to that; without one nothing can be shown.
+    pub(super) fn with_deleted(mut self, answer: Answer<DeletedAnswer>) -> Self {
+        match answer {
+            Ok(DeletedAnswer { deleted }) => self.buried = deleted.into_iter().collect(),
+            Err(code) => {
+                tracing::warn!(code = code.as_str(), channel = %self.start.channel, "no worker says what was deleted");
+                self.found = Found::Nothing;
+            }
+        }
+        self
     }
 
     pub(crate) fn channel(&self) -> &ChannelId {
@@ -268,9 +308,7 @@ impl<'a> Making<'a> {
 
     /// Encodes what was read and what is newer, up to `here` and within a page's bytes: the last page, if all fits.
     fn last(self, newer: impl Iterator<Item = (Seq, &'a Envelope)>) -> Made {
-        let sent = self.here.seq;
-        let up_to_here = self.draft.envelopes().chain(newer).filter(|(seq, _)| *seq <= sent);
-        let Encoded { events, cut_after } = self.encode(up_to_here);
+        let Encoded { events, cut_after } = self.encode(self.draft.envelopes().chain(newer), self.here.seq);
         if cut_after.is_some() {
             return self.frame(&events, cut_after, PageEnding::More);
         }
@@ -287,19 +325,22 @@ impl<'a> Making<'a> {
 
     /// Encodes what was read up to `reached`, behind which there is more.
     fn more(self) -> Made {
-        let Encoded { events, cut_after } = self.encode(self.draft.envelopes());
+        let Encoded { events, cut_after } = self.encode(self.draft.envelopes(), Seq::MAX);
         let end = cut_after.unwrap_or(self.draft.reached);
         self.frame(&events, Some(end), PageEnding::More)
     }
 
     /// Encodes what fits into a page; each event's `prev` is the one before it in the page, the first one's the
     /// position that was asked for, or the beginning of a life that came after it.
-    fn encode(&self, envelopes: impl Iterator<Item = (Seq, &'a Envelope)>) -> Encoded {
+    /// What is behind `last` is shown to nobody yet, but what it says was deleted is not shown either.
+    fn encode(&self, envelopes: impl Iterator<Item = (Seq, &'a Envelope)>, last: Seq) -> Encoded {
         let epoch = &self.draft.epoch;
         let mut prev = self.draft.begins();
         let (mut events, mut bytes) = (Vec::new(), 0);
-        for (seq, envelope) in envelopes {
-            let logged = Logged { seq, prev, envelope: envelope.clone() };
+        let envelopes: Vec<_> = envelopes.collect();
+        let graves = Graves::of(&self.draft.buried, &envelopes);
+        for (seq, envelope) in envelopes.into_iter().filter(|(seq, _)| *seq <= last) {
+            let logged = Logged { seq, prev, envelope: graves.shown(envelope) };
             let Ok(Some(json)) = encode_event(epoch, &logged, Form::V1) else { continue };
             if bytes + json.len() > PAGE_BYTES_MAX && !events.is_empty() {
                 return Encoded { events, cut_after: Some(prev) };

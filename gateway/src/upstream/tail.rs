@@ -8,7 +8,7 @@ mod tests;
 
 use super::event::Event;
 use super::quiet::Quiet;
-use protocol::envelope::{Envelope, Logged};
+use protocol::envelope::{Envelope, Kind, Logged};
 use protocol::ids::{Epoch, Position, Seq};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -34,6 +34,8 @@ pub(crate) struct Tail {
     floor: Seq,
     ring: VecDeque<Arc<Event>>,
     ring_bytes: usize,
+    /// Deletions of messages that went out: what was read before one may show what it took away.
+    deletions: u64,
     /// Where somebody looked and found nothing.
     quiet: Option<Quiet>,
     /// What was missed may have been purged, until the log was read.
@@ -101,7 +103,13 @@ impl Tail {
     pub(crate) fn starting(epoch: Epoch) -> Self {
         let state = State::Reading(Reading::default());
         let (cursor, floor, ring, ring_bytes) = (0, 0, VecDeque::new(), 0);
-        Self { epoch, cursor, floor, ring, ring_bytes, quiet: None, cut_off: false, state }
+        Self { epoch, cursor, floor, ring, ring_bytes, deletions: 0, quiet: None, cut_off: false, state }
+    }
+
+    /// Counts deletions from a number on that no tail of the channel before it came to: what was read for those is not
+    /// taken for this one's.
+    pub(crate) fn counting_from(self, deletions: u64) -> Self {
+        Self { deletions, ..self }
     }
 
     /// Sets the cursor to the channel's head, which was read after the subscription took effect.
@@ -222,6 +230,7 @@ impl Tail {
     }
 
     fn deliver(&mut self, seq: Seq, envelope: Envelope) {
+        self.deletions += u64::from(envelope.kind == Kind::MessageDeleted);
         let logged = Logged { seq, prev: self.cursor, envelope };
         let event = Arc::new(Event::new(self.epoch.clone(), logged));
         self.cursor = seq;
@@ -232,6 +241,11 @@ impl Tail {
             self.ring_bytes -= oldest.size();
             self.floor = oldest.seq();
         }
+    }
+
+    /// Returns how many messages were deleted since the channel was followed.
+    pub(crate) fn deletions(&self) -> u64 {
+        self.deletions
     }
 
     /// Returns the bytes that the ring holds, nearly and at most.

@@ -1,11 +1,13 @@
-//! How much typing of one channel is sent on: pure.
+//! How much typing of one channel is sent on, and which receipts: pure.
+//!
+//! Several workers may tell of one reader; of what they tell only what is news goes on.
 //!
 //! What a room costs grows with the square of its members, so typing is the first to be shed. Invariant: who was shown
 //! as typing is also shown to have stopped.
 
 use protocol::ephemeral::{Doing, Ephemeral};
-use protocol::ids::UserId;
-use protocol::limits::{TYPING_EXPIRES_MS, TYPING_PER_CHANNEL_PER_SECOND};
+use protocol::ids::{Position, UserId};
+use protocol::limits::{RECEIPTS_MEMBERS_MAX, TYPING_EXPIRES_MS, TYPING_PER_CHANNEL_PER_SECOND};
 use std::collections::BTreeMap;
 
 /// Typing frames of one channel.
@@ -15,13 +17,18 @@ pub(super) struct Typing {
     second: (u64, u32),
     /// Who is shown as typing, with the uptime in ms of his last start.
     shown: BTreeMap<UserId, u64>,
+    /// How far each reader was said to have read.
+    read: BTreeMap<UserId, Position>,
 }
+
+/// Readers of whom that is remembered. Chosen: several times as many as a room has whose members are told.
+const READERS_MAX: usize = 4 * RECEIPTS_MEMBERS_MAX as usize;
 
 impl Typing {
     /// Whether this is sent on to the members.
     pub(super) fn passes(&mut self, ephemeral: &Ephemeral, now_ms: u64) -> bool {
         let user = &ephemeral.user_id;
-        let passes = match ephemeral.doing {
+        let passes = match &ephemeral.doing {
             Doing::Typing => {
                 self.has_room(now_ms) && {
                     self.shown.insert(user.clone(), now_ms);
@@ -30,9 +37,22 @@ impl Typing {
             }
             Doing::StoppedTyping => self.shown.remove(user).is_some(),
             Doing::Joined | Doing::Left => return true,
+            Doing::Read(position) => return self.is_news(user, position),
         };
         self.second.1 += u32::from(passes);
         passes
+    }
+
+    fn is_news(&mut self, user: &UserId, read: &Position) -> bool {
+        let known = self.read.get(user);
+        let is_news = known.is_none_or(|known| (&known.epoch, known.seq) < (&read.epoch, read.seq));
+        if is_news {
+            if self.read.len() >= READERS_MAX {
+                self.read.clear();
+            }
+            self.read.insert(user.clone(), read.clone());
+        }
+        is_news
     }
 
     fn has_room(&mut self, now_ms: u64) -> bool {
@@ -78,6 +98,21 @@ mod tests {
         assert!((0..5).all(|user| typing.passes(&said(user, Doing::StoppedTyping), 2_500)));
         assert!(!typing.passes(&said(0, Doing::StoppedTyping), 2_500), "once");
         assert!(typing.passes(&said(7, Doing::Joined), 2_500), "other things pass");
+    }
+
+    #[test]
+    fn a_receipt_goes_on_when_it_is_news() {
+        let mut typing = Typing::default();
+        let epoch = |ms| protocol::ids::Epoch::new(ms, 1);
+        let mut passes =
+            |user, ms, seq| typing.passes(&said(user, Doing::Read(Position { epoch: epoch(ms), seq })), 0);
+        assert!(passes(0, 1, 7) && passes(1, 1, 7), "each reader by himself");
+        assert!(!passes(0, 1, 7) && !passes(0, 1, 6));
+        assert!(passes(0, 1, 8) && passes(0, 2, 1) && !passes(0, 1, 9), "a later life is further");
+        for user in 2..1_000 {
+            assert!(passes(user, 1, 1));
+        }
+        assert!(typing.read.len() <= READERS_MAX);
     }
 
     #[test]

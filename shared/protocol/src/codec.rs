@@ -3,13 +3,15 @@
 //! A durable event is written by splicing the canonical body that the log holds: a message is serialised once
 //! in its life, however many sockets and pages it travels on.
 
+use crate::changes::{MessageDeletion, MessageUpdate, ReactionChange};
 use crate::codes::ErrorCode;
 use crate::envelope::{Envelope, EnvelopeError, Fact, Kind, Logged};
 use crate::frames::Form;
 use crate::frames::client::{ClientFrame, decode as decode_typed};
 use crate::frames::error::FrameError;
 use crate::frames::server::{
-    ChannelDescription, ChannelUpdated, ChatMessage, MemberAdded, MemberRemoved, ServerFrame,
+    ChannelDescription, ChannelUpdated, ChatMessage, MemberAdded, MemberRemoved, MessageDeleted,
+    MessageUpdated, ReactionUpdate, ServerFrame,
 };
 use crate::ids::{ChannelId, Epoch, Position, Ref};
 use crate::msgpack;
@@ -97,7 +99,7 @@ fn not_json() -> FrameError {
 pub fn encode_event(epoch: &Epoch, logged: &Logged, form: Form) -> Result<Option<String>, EnvelopeError> {
     match (form, logged.envelope.kind) {
         (Form::V1, Kind::Message) => Ok(Some(splice_message(epoch, logged))),
-        (Form::Classic, kind) if kind != Kind::Message => Ok(None),
+        (Form::Classic, kind) if !matches!(kind, Kind::Message | Kind::ReactionUpdated) => Ok(None),
         _ => Ok(event_frame(epoch, logged)?.encode(form)?),
     }
 }
@@ -138,6 +140,19 @@ pub fn event_frame(epoch: &Epoch, logged: &Logged) -> Result<ServerFrame, Envelo
         }
         Fact::MemberRemoved(facts) => {
             MemberRemoved { channel_id, epoch, seq, prev, user_id: facts.user.id, by }.into()
+        }
+        Fact::MessageUpdated(update) => {
+            let MessageUpdate { changed, message, .. } = *update;
+            MessageUpdated { channel_id, epoch, seq, prev, changed, message, user_id: by }.into()
+        }
+        Fact::MessageDeleted(MessageDeletion { message_id, .. }) => {
+            let deleted_at = envelope.at;
+            MessageDeleted { channel_id, epoch, seq, prev, message_id, user_id: by, deleted_at }.into()
+        }
+        Fact::ReactionUpdated(ReactionChange { message_id, reaction, action, counts, .. }) => {
+            let user_id = by;
+            ReactionUpdate { message_id, reaction, user_id, action, channel_id, epoch, seq, prev, counts }
+                .into()
         }
     })
 }

@@ -3,6 +3,7 @@
 //! An envelope never contains its position: only the broker assigns that. The body is kept as canonical JSON,
 //! so that a message is serialised once in its life and spliced from then on.
 
+use crate::changes::{MessageDeletion, MessageUpdate, ReactionChange};
 use crate::ids::{ChannelId, ClientMsgId, MessageId, Seq, UserId};
 use crate::message::{Message, Sender};
 use crate::time::Timestamp;
@@ -21,6 +22,12 @@ pub enum Kind {
     MemberAdded,
     /// Somebody is no member any more; the body is a [`MemberFacts`].
     MemberRemoved,
+    /// A message was edited, pinned or unpinned; the body is a [`MessageUpdate`].
+    MessageUpdated,
+    /// A message was deleted; the body is a [`MessageDeletion`].
+    MessageDeleted,
+    /// A reaction was added or removed; the body is a [`ReactionChange`].
+    ReactionUpdated,
 }
 
 /// One durable fact of one channel, as it is logged.
@@ -102,6 +109,22 @@ pub enum Fact {
     ChannelUpdated(ChannelFacts),
     MemberAdded(MemberFacts),
     MemberRemoved(MemberFacts),
+    MessageUpdated(Box<MessageUpdate>),
+    MessageDeleted(MessageDeletion),
+    ReactionUpdated(ReactionChange),
+}
+
+impl Fact {
+    /// Returns the message that this is about, where it is about one.
+    pub fn message_id(&self) -> Option<&MessageId> {
+        match self {
+            Self::Message(message) => Some(&message.id),
+            Self::MessageUpdated(update) => Some(&update.message.id),
+            Self::MessageDeleted(deletion) => Some(&deletion.message_id),
+            Self::ReactionUpdated(change) => Some(&change.message_id),
+            Self::ChannelUpdated(_) | Self::MemberAdded(_) | Self::MemberRemoved(_) => None,
+        }
+    }
 }
 
 /// Bytes that are no envelope of this version.
@@ -154,7 +177,19 @@ impl Envelope {
             Kind::ChannelUpdated => Fact::ChannelUpdated(serde_json::from_str(body)?),
             Kind::MemberAdded => Fact::MemberAdded(serde_json::from_str(body)?),
             Kind::MemberRemoved => Fact::MemberRemoved(serde_json::from_str(body)?),
+            Kind::MessageUpdated => Fact::MessageUpdated(serde_json::from_str(body)?),
+            Kind::MessageDeleted => Fact::MessageDeleted(serde_json::from_str(body)?),
+            Kind::ReactionUpdated => Fact::ReactionUpdated(serde_json::from_str(body)?),
         })
+    }
+
+    /// Returns the message that this is about; for what is about none, the event's own id.
+    pub fn about(&self) -> MessageId {
+        let own = || self.message_id.clone();
+        match self.kind {
+            Kind::Message => own(),
+            _ => self.fact().ok().and_then(|fact| fact.message_id().cloned()).unwrap_or_else(own),
+        }
     }
 
     /// Returns the key by which a broker recognises a second append of the same command.

@@ -5,6 +5,7 @@
 //! randomness takes it as an argument, so that every rule here can be tested as a table.
 #![warn(missing_docs)]
 
+pub mod changes;
 pub mod claims;
 pub mod codec;
 pub mod codes;
@@ -18,6 +19,7 @@ pub mod ids;
 pub mod limits;
 pub mod message;
 pub mod msgpack;
+pub mod permissions;
 pub mod requests;
 pub mod subjects;
 pub mod time;

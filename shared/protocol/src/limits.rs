@@ -24,6 +24,18 @@ pub const LOCATION_NAME_CHARS_MAX: usize = 255;
 /// Users that one message may mention. Chosen: above it a channel-wide notice is meant.
 pub const MENTIONED_USERS_MAX: usize = 50;
 
+/// Bytes of one reaction in UTF-8. Protocol page: an emoji of several code points fits.
+pub const REACTION_BYTES_MAX: usize = 32;
+
+/// Different reactions of one user to one message. Protocol page.
+pub const REACTIONS_PER_USER_MAX: usize = 20;
+
+/// Different reactions to one message. Chosen: nobody reads more, and each event says how often each is there.
+pub const REACTIONS_PER_MESSAGE_MAX: usize = 50;
+
+/// Users that are named beside the count of a reaction. Chosen: what a tooltip shows; the count says the rest.
+pub const REACTORS_SHOWN_MAX: usize = 20;
+
 /// Fragments of one WebSocket message. Protocol page: a client has no reason for more.
 pub const FRAGMENTS_MAX: usize = 64;
 
@@ -91,6 +103,14 @@ pub const TYPING_PER_CHANNEL_PER_SECOND: u32 = 5;
 /// Members above which joins and leaves of subscriptions are not announced. Protocol page: the fan-out grows
 /// with the square of the room.
 pub const ANNOUNCED_MEMBERS_MAX: u32 = 100;
+
+/// Members above which nobody is told how far others have read. Protocol page: the fan-out grows with the square of the
+/// room.
+pub const RECEIPTS_MEMBERS_MAX: u32 = 50;
+
+/// Frames `mark_read` of one socket that may be out at once, then `rate_limited`. Chosen: a client that opens all its
+/// windows at once.
+pub const READS_OUTSTANDING_MAX: u32 = 16;
 
 /// Unread messages are counted up to here. Reliability page: a badge never shows more.
 pub const UNREAD_MAX: u32 = 999;

@@ -1,5 +1,6 @@
 //! A chat message as the log, the store and every client have it.
 
+use crate::changes::Reaction;
 use crate::ids::{ChannelId, ClientMsgId, MessageId, UserId};
 use crate::limits;
 use crate::time::Timestamp;
@@ -147,6 +148,14 @@ pub struct Message {
     pub client_msg_id: Option<ClientMsgId>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mentioned_users: Vec<UserId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_pinned: bool,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reactions: Vec<Reaction>,
 }
 
 /// The part of a message that classic sockets know, in the old consumer's order.

@@ -3,6 +3,8 @@
 use crate::claims::Profile;
 use crate::codes::ErrorCode;
 use crate::envelope::{ChannelType, Role};
+use crate::frames::changing::ChangeMessage;
+use crate::frames::reading::MarkRead;
 use crate::frames::send::SendMessage;
 use crate::ids::{ChannelId, Epoch, MessageId, Position, Seq, UserId};
 use crate::message::Sender;
@@ -169,6 +171,38 @@ pub struct PlacedEvent {
     pub envelope: Box<RawValue>,
 }
 
+/// `deleted`: which of a channel's messages were deleted, as far as the log goes now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeletedRequest {
+    /// The channel.
+    pub channel_id: ChannelId,
+    /// The messages, as many as fit into a page.
+    pub messages: Vec<MessageId>,
+}
+
+/// Those that were deleted, and when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DeletedAnswer {
+    /// In no order.
+    pub deleted: Vec<(MessageId, Timestamp)>,
+}
+
+/// `reads`: somebody has read a channel; the gateway has checked the membership it knows of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadRequest {
+    /// Who.
+    pub user_id: UserId,
+    /// What, and how far.
+    pub mark: MarkRead,
+}
+
+/// Up to where he has read, as far as anybody ever said: it never goes back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadAnswer {
+    /// The last event that he has read.
+    pub read: Position,
+}
+
 /// `commands.<shard>`: something that needs state to be decided.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct CommandRequest {
@@ -188,11 +222,15 @@ pub struct CommandRequest {
 pub enum Command {
     /// A message that is not plain: a reply, a resend, an emergency, one with mentions.
     Send(Box<SendMessage>),
+    /// A change of a message.
+    Change(Box<ChangeMessage>),
 }
 
 /// What a command came to: the durable event it made, or made earlier.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CommandAnswer {
+    /// The channel: a client need not have named it.
+    pub channel_id: ChannelId,
     /// Where the event stands.
     pub position: Position,
     /// The message that the event is about.

@@ -47,6 +47,10 @@ pub enum RequestSubject {
     History,
     /// `events`: what happened in a channel after a position that the log does not reach back to.
     Events,
+    /// `deleted`: which messages were deleted.
+    Deleted,
+    /// `reads`: up to where somebody has read.
+    Reads,
     /// `commands.<shard>`: what needs state to be decided.
     Commands(Shard),
 }
@@ -58,6 +62,8 @@ impl fmt::Display for RequestSubject {
             Self::DirectoryVersions => f.write_str("chat.request.directory.versions"),
             Self::History => f.write_str("chat.request.history"),
             Self::Events => f.write_str("chat.request.events"),
+            Self::Deleted => f.write_str("chat.request.deleted"),
+            Self::Reads => f.write_str("chat.request.reads"),
             Self::Commands(shard) => write!(f, "chat.request.commands.{}", shard.0),
         }
     }

@@ -79,6 +79,10 @@ prop_compose! {
             captured_at: None,
             client_msg_id: client_msg_id.as_deref().map(|id| ClientMsgId::parse(id).unwrap()),
             mentioned_users: Vec::new(),
+            edited_at: None,
+            deleted_at: None,
+            is_pinned: false,
+            reactions: Vec::new(),
         }
     }
 }

@@ -54,6 +54,8 @@ fn meaning(frame: &ClientFrame) -> Value {
             json!({"authenticate": {"resume": resume}})
         }
         ClientFrame::SendMessage(send) => json!({"send_message": send}),
+        ClientFrame::ChangeMessage(change) => json!({"change_message": change}),
+        ClientFrame::MarkRead(mark) => json!({"mark_read": mark}),
         ClientFrame::JoinChannel(channel) => json!({"join_channel": channel}),
         ClientFrame::LeaveChannel(channel) => json!({"leave_channel": channel}),
         ClientFrame::TypingStart(channel) => json!({"typing_start": channel}),

@@ -15,8 +15,10 @@ pub use sqlite::{OpenError, Sqlite};
 use protocol::claims::Profile;
 use protocol::envelope::{Envelope, Role};
 use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, Seq, UserId};
+use protocol::message::Message;
 use protocol::requests::{HistoryAnswer, HistoryRequest, MembershipsVersion, SessionAnswer};
 use protocol::subjects::Shard;
+use protocol::time::Timestamp;
 use rusqlite::ErrorCode;
 
 /// A logged event and its place.
@@ -55,13 +57,13 @@ pub struct PageLimit {
     pub bytes: usize,
 }
 
-/// Where a message stands and what it is part of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A message as it is now, and where it stands.
+#[derive(Debug, Clone, PartialEq)]
 pub struct StoredMessage {
-    /// Its channel.
-    pub channel_id: ChannelId,
-    /// The first message of its thread, when it is a reply.
-    pub thread_id: Option<MessageId>,
+    /// Its place in its channel.
+    pub position: Position,
+    /// The message with everything that became of it.
+    pub message: Message,
 }
 
 /// What a client's own id was used for.
@@ -239,6 +241,27 @@ impl Store {
         each_adapter!(self, adapter => adapter.membership(channel.clone(), user.clone()).await)
     }
 
+    /// Keeps up to where a user has read a channel, unless he has read further; returns how far that is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be written.
+    pub async fn mark_read(
+        &self,
+        channel: &ChannelId,
+        user: &UserId,
+        read: &Position,
+    ) -> Result<Position, StoreError> {
+        each_adapter!(self, adapter => adapter.mark_read(channel.clone(), user.clone(), read.clone()).await)
+    }
+
+    /// Counts the members of a channel, up to a limit.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn count_members(&self, channel: &ChannelId, limit: u32) -> Result<u32, StoreError> {
+        each_adapter!(self, adapter => adapter.count_members(channel.clone(), limit).await)
+    }
+
     /// Returns a page of stored messages.
     ///
     /// # Errors
@@ -247,12 +270,28 @@ impl Store {
         each_adapter!(self, adapter => adapter.history(request.clone()).await)
     }
 
-    /// Returns where a stored message stands.
+    /// Returns a stored message, as it is now.
     ///
     /// # Errors
     /// [`StoreError`] when the store cannot be asked.
     pub async fn message(&self, id: &MessageId) -> Result<Option<StoredMessage>, StoreError> {
         each_adapter!(self, adapter => adapter.message(id.clone()).await)
+    }
+
+    /// Returns those of some messages that were deleted, and when.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn deleted(&self, messages: &[MessageId]) -> Result<Vec<(MessageId, Timestamp)>, StoreError> {
+        each_adapter!(self, adapter => adapter.deleted(messages.to_vec()).await)
+    }
+
+    /// Returns how a user reacts to a message.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the store cannot be asked.
+    pub async fn reactions_of(&self, message: &MessageId, user: &UserId) -> Result<Vec<String>, StoreError> {
+        each_adapter!(self, adapter => adapter.reactions_of(message.clone(), user.clone()).await)
     }
 
     /// Returns what a client's own id was used for, be it stored or put aside.

@@ -1,6 +1,6 @@
-import type { ChannelView, Connection } from "@safeshipper/client";
+import type { ChannelView, Connection, MessageView } from "@safeshipper/client";
 import { useChat } from "@safeshipper/react";
-import { useEffect, useRef, useState } from "react";
+import { useEffect, useMemo, useRef, useState } from "react";
 import type { ReactElement, RefObject } from "react";
 import { ConnectionStatus } from "./ConnectionStatus.tsx";
 import { Conversation } from "./Conversation.tsx";
@@ -31,7 +31,7 @@ export function Chat(props: { person: Person; people: readonly Person[] }): Reac
   const narrow = useNarrow();
   const page = useFocusOnPane(narrow ? pane : null);
 
-  const names = new Map(props.people.map((person) => [person.id, person.name]));
+  const names = useMemo(() => new Map(props.people.map((person) => [person.id, person.name])), [props.people]);
   const open = (id: string): void => {
     setChosen(id);
     setPane("conversation");
@@ -58,7 +58,7 @@ export function Chat(props: { person: Person; people: readonly Person[] }): Reac
           onBack={() => setPane("channels")}
         />
       )}
-      <Notice text={snapshot.notice} />
+      <Notice text={snapshot.notice} onDismiss={() => client.dismissNotice()} />
     </div>
   );
 }
@@ -118,7 +118,8 @@ function useReconnectOnReturn(): void {
 
 /** They would wait until the page is opened again. */
 function useAskBeforeClosing(channels: readonly ChannelView[]): void {
-  const unsent = channels.some((channel) => channel.messages.some((message) => message.status === "pending"));
+  const isUnsent = ({ status, asked }: MessageView): boolean => status === "pending" || asked.length > 0;
+  const unsent = channels.some((channel) => channel.messages.some(isUnsent));
   useEffect(() => {
     if (!unsent) return undefined;
     const ask = (event: BeforeUnloadEvent): void => event.preventDefault();

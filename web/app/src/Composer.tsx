@@ -2,9 +2,8 @@ import type { MessageView } from "@safeshipper/client";
 import { useEffect, useId, useRef } from "react";
 import type { KeyboardEvent, ReactElement } from "react";
 import { hasKeyboard } from "./browser.ts";
-
-/** Characters of a message at most: the protocol's limit. */
-const CHARS_MAX = 8000;
+import { contentOf } from "./names.ts";
+import { CHARS_MAX, isComposing, lengthOf } from "./writing.ts";
 
 /** From how many characters on the counter is shown. */
 const COUNTED_FROM = 7500;
@@ -18,7 +17,7 @@ export interface Draft {
 export const NO_DRAFT: Draft = { text: "", replyTo: null };
 
 interface ComposerProps {
-  channelName: string;
+  label: string;
   draft: Draft;
   /** Who is answered. */
   replyName: string;
@@ -36,7 +35,7 @@ export function Composer(props: ComposerProps): ReactElement {
     if (replyTo !== null || hasKeyboard()) input.current?.focus();
   }, [replyTo]);
 
-  const length = [...text.trim()].length;
+  const length = lengthOf(text);
   const sendable = length > 0 && length <= CHARS_MAX;
   const send = (): void => {
     if (!sendable) return;
@@ -53,6 +52,7 @@ export function Composer(props: ComposerProps): ReactElement {
       event.preventDefault();
       send();
     } else if (event.key === "Escape" && replyTo !== null) {
+      event.preventDefault();
       endReply();
     }
   };
@@ -65,17 +65,17 @@ export function Composer(props: ComposerProps): ReactElement {
         input.current?.focus();
       }}
     >
-      {replyTo !== null && <Replying name={props.replyName} content={replyTo.content} onEnd={endReply} />}
+      {replyTo !== null && <Replying name={props.replyName} content={contentOf(replyTo)} onEnd={endReply} />}
       <div className="line">
         <div className="grow" data-text={text}>
           <textarea
             ref={input}
             rows={1}
             value={text}
-            aria-label={`Message to ${props.channelName}`}
+            aria-label={props.label}
             aria-invalid={length > CHARS_MAX}
             aria-describedby={counter}
-            placeholder={`Message to ${props.channelName}`}
+            placeholder={props.label}
             onKeyDown={onKeyDown}
             onBlur={() => onTyping(false)}
             onChange={({ target }) => {
@@ -111,9 +111,4 @@ function Replying(props: { name: string; content: string; onEnd: () => void }): 
 function countOf(length: number): string {
   const over = length - CHARS_MAX;
   return `${length} of ${CHARS_MAX} characters${over > 0 ? `, ${over} too many` : ""}`;
-}
-
-/** An input method uses Enter and Escape itself; Safari ends the composition first and tells by the key code alone. */
-function isComposing(event: KeyboardEvent): boolean {
-  return event.nativeEvent.isComposing || event.keyCode === 229;
 }

@@ -2,38 +2,56 @@ import type { MessageView } from "@safeshipper/client";
 import { useChat } from "@safeshipper/react";
 import { memo } from "react";
 import type { ReactElement } from "react";
-import { scrollBehavior } from "./browser.ts";
-import { clock, contentOf } from "./names.ts";
+import { Editor } from "./Editor.tsx";
+import { Quote } from "./Quote.tsx";
+import { Reactions } from "./Reactions.tsx";
+import { shown } from "./asked.ts";
+import { DELETED, clock, contentOf, repliesLine, whole } from "./names.ts";
+import { elementId, useSurroundings } from "./surroundings.ts";
 
 interface MessageProps {
   message: MessageView;
   senderName: string;
   parent: MessageView | undefined;
   parentName: string;
-  onReply: (message: MessageView) => void;
+  /** How many of its thread are loaded. */
+  replies: number;
+  editing: boolean;
 }
 
 /** Drawn anew only when it changed: a channel may hold thousands. */
 export const Message = memo(function Message(props: MessageProps): ReactElement {
-  const { message } = props;
+  const { message, replies } = props;
+  const { place, onThread } = useSurroundings();
+  const as = shown(message);
+  const deleted = message.deletedAt !== null;
   return (
     <li
-      id={message.id === null ? undefined : `message-${message.id}`}
+      id={message.id === null ? undefined : elementId(place, message.id)}
       className="message"
       data-testid="message"
       data-status={message.status}
-      data-emergency={message.isEmergency}
+      data-emergency={message.isEmergency && !deleted}
+      data-deleted={deleted}
     >
-      {message.replyTo !== null && <Quote parent={props.parent} name={props.parentName} />}
-      <p className="content">{contentOf(message)}</p>
-      {message.status === "sent" && (
-        <span className="tools">
-          <time dateTime={message.createdAt}>{clock(message.createdAt)}</time>
-          <button type="button" className="reply" onClick={() => props.onReply(message)}>
-            Reply
-            <span className="hidden"> to {props.senderName}</span>
-          </button>
-        </span>
+      {message.isPinned && <small className="pinned">📌 Pinned</small>}
+      {message.replyTo !== null && quotes(message, place) && (
+        <Quote parent={props.parent} name={props.parentName} place={place} />
+      )}
+      {props.editing && !deleted ? (
+        <Editor message={message} content={as.content} />
+      ) : (
+        <Content message={message} content={as.content} />
+      )}
+      {as.state !== null && <small className="state">{as.state}</small>}
+      <Reactions message={message} reactions={as.reactions} />
+      {replies > 0 && place === "channel" && (
+        <button type="button" className="replies" onClick={() => onThread(message)}>
+          {repliesLine(replies)}
+        </button>
+      )}
+      {message.status === "sent" && !deleted && !props.editing && (
+        <Tools message={message} senderName={props.senderName} />
       )}
       {message.status === "pending" && <small className="state">Sending…</small>}
       {message.status === "failed" && <Failed message={message} />}
@@ -41,25 +59,50 @@ export const Message = memo(function Message(props: MessageProps): ReactElement 
   );
 });
 
-/** What a reply answers; it may lie further back than what was loaded. */
-function Quote(props: { parent: MessageView | undefined; name: string }): ReactElement {
-  const { parent, name } = props;
-  if (parent === undefined) return <p className="quote">An earlier message</p>;
+/** In its thread everything answers the first message. */
+function quotes(message: MessageView, place: "channel" | "thread"): boolean {
+  return place === "channel" || message.replyTo !== message.threadId;
+}
+
+function Content(props: { message: MessageView; content: string }): ReactElement {
+  const { message, content } = props;
+  if (message.deletedAt !== null) return <p className="content gone">{DELETED}</p>;
   return (
-    <a className="quote" href={`#message-${parent.id}`} onClick={(event) => show(event, parent)}>
-      <strong>{name}</strong> {contentOf(parent)}
-    </a>
+    <>
+      <p className="content">{contentOf({ ...message, content })}</p>
+      {message.editedAt !== null && (
+        <small className="edited" title={`Edited ${whole(message.editedAt)}`}>
+          (edited)
+        </small>
+      )}
+    </>
   );
 }
 
-/** Moves there without changing the page's address: its base is another one. */
-function show(event: { preventDefault: () => void }, parent: MessageView): void {
-  event.preventDefault();
-  const target = document.getElementById(`message-${parent.id}`);
-  target?.scrollIntoView({ block: "center", behavior: scrollBehavior() });
-  // For whom the move is no help: the reader's place, and a sign which one it is.
-  target?.setAttribute("tabindex", "-1");
-  target?.focus({ preventScroll: true });
+function Tools(props: { message: MessageView; senderName: string }): ReactElement {
+  const { message, senderName } = props;
+  const { place, onReply, onMenu } = useSurroundings();
+  return (
+    <span className="tools">
+      <time dateTime={message.createdAt}>{clock(message.createdAt)}</time>
+      {place === "channel" && (
+        <button type="button" className="reply" onClick={() => onReply(message)}>
+          Reply
+          <span className="hidden"> to {senderName}</span>
+        </button>
+      )}
+      <button
+        type="button"
+        className="more"
+        aria-haspopup="dialog"
+        title="React and more"
+        onClick={(event) => onMenu(message, event.currentTarget, place)}
+      >
+        <span aria-hidden="true">⋯</span>
+        <span className="hidden">React to {senderName} and more</span>
+      </button>
+    </span>
+  );
 }
 
 function Failed(props: { message: MessageView }): ReactElement {

@@ -4,6 +4,7 @@ import { Avatar } from "./Avatar.tsx";
 import { Message } from "./Message.tsx";
 import type { Group } from "./grouping.ts";
 import { clock } from "./names.ts";
+import { useSurroundings } from "./surroundings.ts";
 
 interface MessageGroupProps {
   group: Group;
@@ -13,13 +14,15 @@ interface MessageGroupProps {
   /** The sender's name, also when it is oneself. */
   fullName: string;
   parentOf: (message: MessageView) => MessageView | undefined;
-  /** What a quote says of its sender. */
-  nameOf: (id: string, name: string) => string;
-  onReply: (message: MessageView) => void;
+  /** How many replies of a thread are loaded, by its first message. */
+  replies: ReadonlyMap<string, number>;
+  /** The message that is being edited. */
+  editing: string | null;
 }
 
 export function MessageGroup(props: MessageGroupProps): ReactElement {
-  const { group, mine, heading, fullName, nameOf } = props;
+  const { group, mine, heading, fullName, editing } = props;
+  const { nameOf } = useSurroundings();
   const since = group.messages[0]?.createdAt ?? "";
   return (
     <li className="group" data-mine={mine}>
@@ -41,7 +44,8 @@ export function MessageGroup(props: MessageGroupProps): ReactElement {
                   senderName={fullName}
                   parent={parent}
                   parentName={parent === undefined ? "" : nameOf(parent.senderId, parent.senderName)}
-                  onReply={props.onReply}
+                  replies={message.id === null ? 0 : (props.replies.get(message.id) ?? 0)}
+                  editing={editing !== null && message.id === editing}
                 />
               );
             })}

@@ -1,39 +1,49 @@
-import type { ChannelView, MessageView } from "@safeshipper/client";
-import { useChat } from "@safeshipper/react";
+import type { MessageView, ThreadView } from "@safeshipper/client";
 import { useMemo } from "react";
 import type { ReactElement } from "react";
 import { MessageGroup } from "./MessageGroup.tsx";
-import { grouped } from "./grouping.ts";
+import { grouped, repliesOf } from "./grouping.ts";
 import { day } from "./names.ts";
+import { useSurroundings } from "./surroundings.ts";
 import { useFollow } from "./useFollow.ts";
 
+/** Messages that are loaded page by page: of a channel or a thread. */
+type Paged = Pick<ThreadView, "messages" | "loading" | "loaded" | "hasOlder">;
+
 interface MessagesProps {
-  channel: ChannelView;
-  me: string | null;
-  nameOf: (id: string) => string;
-  onReply: (message: MessageView) => void;
+  list: Paged;
+  label: string;
+  /** What stands above the first message of all. */
+  begins: string;
+  /** The same when there is none. */
+  empty: string;
+  /** The message that is being edited. */
+  editing: string | null;
+  fullNameOf: (id: string, said: string) => string;
+  onOlder: () => void;
 }
 
 export function Messages(props: MessagesProps): ReactElement {
-  const { channel, me, nameOf } = props;
-  const groups = useMemo(() => grouped(channel.messages), [channel.messages]);
-  const byId = useMemo(() => sentById(channel.messages), [channel.messages]);
-  const follow = useFollow(channel.messages, me);
+  const { list, fullNameOf } = props;
+  const { messages } = list;
+  const { me } = useSurroundings();
+  const groups = useMemo(() => grouped(messages), [messages]);
+  const byId = useMemo(() => sentById(messages), [messages]);
+  const replies = useMemo(() => repliesOf(messages), [messages]);
+  const follow = useFollow(messages, me);
   const now = new Date();
-  // An own message that nobody answered for yet carries the id in place of a name.
-  const fullName = (id: string, name: string): string => (name === id ? nameOf(id) : name);
   return (
     <div className="scroll">
       <div
         className="messages"
         role="log"
-        aria-label={`Messages in ${channel.name}`}
-        aria-busy={channel.loading}
+        aria-label={props.label}
+        aria-busy={list.loading}
         ref={follow.list}
         onScroll={follow.onScroll}
         tabIndex={0}
       >
-        <Beginning channel={channel} />
+        <Beginning list={list} begins={props.begins} empty={props.empty} onOlder={props.onOlder} />
         <ol>
           {groups.map((group) => (
             <MessageGroup
@@ -42,9 +52,9 @@ export function Messages(props: MessagesProps): ReactElement {
               mine={group.senderId === me}
               heading={group.beginsDay ? day(group.messages[0]?.createdAt ?? "", now) : null}
               parentOf={(message) => (message.replyTo === null ? undefined : byId.get(message.replyTo))}
-              nameOf={(id, name) => (id === me ? "You" : fullName(id, name))}
-              fullName={fullName(group.senderId, group.senderName)}
-              onReply={props.onReply}
+              fullName={fullNameOf(group.senderId, group.senderName)}
+              replies={replies}
+              editing={props.editing}
             />
           ))}
         </ol>
@@ -58,21 +68,27 @@ export function Messages(props: MessagesProps): ReactElement {
   );
 }
 
+interface BeginningProps {
+  list: Paged;
+  begins: string;
+  empty: string;
+  onOlder: () => void;
+}
+
 /** What stands above the oldest message: a way to older ones, or that there are none. */
-function Beginning(props: { channel: ChannelView }): ReactElement | null {
-  const { id, name, hasOlder, loading, loaded, messages } = props.channel;
-  const { client } = useChat();
+function Beginning(props: BeginningProps): ReactElement | null {
+  const { hasOlder, loading, loaded, messages } = props.list;
   if (hasOlder) {
     // Not `disabled`, which would take the keyboard's focus away.
     return (
-      <button type="button" className="older" aria-disabled={loading} onClick={() => !loading && client.loadOlder(id)}>
+      <button type="button" className="older" aria-disabled={loading} onClick={() => !loading && props.onOlder()}>
         {loading ? "Loading…" : "Load older messages"}
       </button>
     );
   }
   if (!loaded) return <p className="splash">{loading ? "Loading…" : ""}</p>;
-  if (messages.length === 0) return <p className="splash">Nobody has written here yet.</p>;
-  return <p className="begins">This is where {name} begins</p>;
+  if (messages.length === 0) return <p className="splash">{props.empty}</p>;
+  return props.begins === "" ? null : <p className="begins">{props.begins}</p>;
 }
 
 function sentById(messages: readonly MessageView[]): ReadonlyMap<string, MessageView> {

@@ -1,16 +1,14 @@
-import { useState } from "react";
 import type { ReactElement } from "react";
 
 /** The last fault that a person should read, until it is put away. */
-export function Notice(props: { text: string | null }): ReactElement {
-  const [dismissed, setDismissed] = useState<string | null>(null);
-  const shown = props.text !== null && props.text !== dismissed;
+export function Notice(props: { text: string | null; onDismiss: () => void }): ReactElement {
+  const { text } = props;
   return (
-    <div className="notice" role="alert" hidden={!shown}>
-      {shown && (
+    <div className="notice" role="alert" hidden={text === null}>
+      {text !== null && (
         <>
-          <span>{props.text}</span>
-          <button type="button" onClick={() => setDismissed(props.text)}>
+          <span>{text}</span>
+          <button type="button" onClick={props.onDismiss}>
             Dismiss
           </button>
         </>

@@ -17,6 +17,12 @@ function message(key: string, senderId: string, createdAt: string, isEmergency =
     isEmergency,
     replyTo: null,
     threadId: null,
+    mentionedUsers: [],
+    editedAt: null,
+    deletedAt: null,
+    isPinned: false,
+    reactions: [],
+    asked: [],
     status: "sent",
     error: null,
   };

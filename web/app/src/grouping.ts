@@ -39,3 +39,12 @@ function belongs(last: MessageView, message: MessageView): boolean {
 function dayOf(message: MessageView): string {
   return new Date(message.createdAt).toDateString();
 }
+
+/** How many replies of each thread are among these messages, by the thread's first message. */
+export function repliesOf(messages: readonly MessageView[]): ReadonlyMap<string, number> {
+  const counts = new Map<string, number>();
+  for (const { threadId, deletedAt } of messages) {
+    if (threadId !== null && deletedAt === null) counts.set(threadId, (counts.get(threadId) ?? 0) + 1);
+  }
+  return counts;
+}

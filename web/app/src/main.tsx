@@ -10,6 +10,9 @@ import "./styles/connection.css";
 import "./styles/messages.css";
 import "./styles/message.css";
 import "./styles/composer.css";
+import "./styles/changes.css";
+import "./styles/menu.css";
+import "./styles/thread.css";
 
 const root = document.getElementById("root");
 if (root === null) throw new Error("the page has no place for the chat");

@@ -21,8 +21,12 @@ export function colourOf(id: string, colours: number): number {
   return hash % colours;
 }
 
+/** What stands in the place of a message that is no more. */
+export const DELETED = "Message deleted";
+
 /** What a message says; one without words says what it is. */
 export function contentOf(message: MessageView): string {
+  if (message.deletedAt !== null) return DELETED;
   return message.content === "" ? `[${roleName(message.messageType)}]` : message.content;
 }
 
@@ -30,6 +34,13 @@ const CLOCK = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-d
 /** In the language of the page, since it stands between "Today" and "Yesterday". */
 const DAY = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long" });
 const DAY_OF_YEAR = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", year: "numeric" });
+
+/** Day and time. */
+const WHOLE = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "long", hour: "2-digit", minute: "2-digit" });
+
+export function whole(iso: string): string {
+  return WHOLE.format(new Date(iso));
+}
 
 export function clock(iso: string): string {
   return CLOCK.format(new Date(iso));
@@ -52,4 +63,15 @@ export function typingLine(names: readonly string[]): string {
   if (second === undefined) return `${first} is typing…`;
   if (third === undefined) return `${first} and ${second} are typing…`;
   return "Several people are typing…";
+}
+
+/** "You, Dana and 3 others": the names known of so many people. */
+export function peopleLine(names: readonly string[], count: number): string {
+  const others = Math.max(0, count - names.length);
+  const all = others === 0 ? names : [...names, others === 1 ? "1 other" : `${others} others`];
+  return all.length < 2 ? all.join("") : `${all.slice(0, -1).join(", ")} and ${all.at(-1)}`;
+}
+
+export function repliesLine(count: number): string {
+  return count === 1 ? "1 reply" : `${count} replies`;
 }

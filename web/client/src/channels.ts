@@ -1,7 +1,9 @@
 /** All channels of the user: takes frames about them, and asks the server for what is missing. */
-import { type ChannelState, newChannel, takeAcked, type Taken, takeHistory, takeLive, takeResumed } from "./channel.ts";
+import { type AckedChange, broughtUpToDate, type ChannelState, newChannel, type Taken } from "./channel.ts";
+import { takeAcked, takeAckedChange, takeHistory, takeLive, takeResumed, takeThread } from "./channel.ts";
 import { type ChannelEntry, decodeHistory, type EventFrame, type Frame } from "./frames.ts";
 import { type Placed, placed } from "./message.ts";
+import { newThread } from "./pages.ts";
 import { type RequestPorts, Requests } from "./requests.ts";
 
 export class Channels {
@@ -15,6 +17,7 @@ export class Channels {
       const state = this.get(channelId);
       if (state !== null && kind === "resume") this.requests.resume([state]);
       if (state?.loading === true && kind === "history") this.requests.history(state);
+      if (state?.thread?.loading === true && kind === "thread") this.requests.thread(state);
     });
   }
 
@@ -39,7 +42,7 @@ export class Channels {
     const known = this.all();
     for (const entry of entries) this.describe(entry);
     if (resumes) this.requests.resume(known, "last");
-    for (const state of this.states.values()) if (state.loading) this.requests.history(state);
+    for (const state of this.states.values()) this.askAgain(state);
     if (this.openId !== null) this.open(this.openId);
   }
 
@@ -67,6 +70,34 @@ export class Channels {
     if (state !== null && state.loaded && state.hasOlder && !state.loading) this.load(state);
   }
 
+  /** Shows a thread beside the channel, in place of another one; its newest page is loaded. */
+  openThread(channelId: string, rootId: string): void {
+    this.closeThread(channelId);
+    const state = this.get(channelId);
+    if (state !== null) this.loadThread({ ...state, thread: newThread(rootId, state.messages) });
+  }
+
+  closeThread(channelId: string): void {
+    const state = this.get(channelId);
+    if (state === null) return;
+    this.requests.forgetThread(channelId);
+    this.put({ ...state, thread: null });
+  }
+
+  loadOlderReplies(channelId: string): void {
+    const state = this.get(channelId);
+    const thread = state?.thread;
+    if (state !== null && thread?.loaded === true && thread.hasOlder && !thread.loading) this.loadThread(state);
+  }
+
+  /** Returns the thread that a reply to this message joins, as far as is known. */
+  threadOf(channelId: string, messageId: string): string | null {
+    const state = this.get(channelId);
+    const held = [...(state?.messages ?? []), ...(state?.thread?.messages ?? [])];
+    const parent = held.find(({ id }) => id === messageId);
+    return parent === undefined ? null : (parent.view.threadId ?? parent.id);
+  }
+
   onEvent(event: EventFrame): void {
     const state = this.get(event.channel_id);
     if (state === null) return;
@@ -90,10 +121,12 @@ export class Channels {
   /** Returns how many messages of the page could not be read. */
   onHistory(page: Frame<"history">): number {
     const state = this.get(page.channel_id);
-    if (!this.requests.historyAnswered(page.ref ?? "") || state === null) return 0;
+    const asked = this.requests.historyAnswered(page.ref ?? "");
+    if (asked === null || state === null) return 0;
     const { messages, malformed } = decodeHistory(page.messages);
-    const list = messages.map((message) => placed(message, message, this.me));
-    this.put(takeHistory(state, list, page.more));
+    const read = messages.map((message) => placed(message, message, this.me));
+    const list = broughtUpToDate(state, read, this.me);
+    this.put(asked === "thread" ? takeThread(state, list, page.more) : takeHistory(state, list, page.more));
     return malformed;
   }
 
@@ -122,12 +155,20 @@ export class Channels {
     if (state !== null) this.put(takeAcked(state, message));
   }
 
+  onAckedChange(channelId: string, change: AckedChange): void {
+    const state = this.get(channelId);
+    if (state !== null) this.put(takeAckedChange(state, change));
+  }
+
   /** Returns whether it was about a request that will be asked again. */
   onRefused(error: Frame<"error">): boolean {
     const refusal = this.requests.refused(error);
-    if (refusal.outcome === "final" && refusal.kind === "history") {
-      const states = refusal.channelIds.flatMap((id) => this.get(id) ?? []);
-      for (const state of states) this.put({ ...state, loading: false });
+    if (refusal.outcome === "final") {
+      for (const state of refusal.channelIds.flatMap((id) => this.get(id) ?? [])) {
+        const { thread } = state;
+        if (refusal.kind === "history") this.put({ ...state, loading: false });
+        if (refusal.kind === "thread" && thread !== null) this.put({ ...state, thread: { ...thread, loading: false } });
+      }
     }
     return refusal.outcome === "later";
   }
@@ -135,7 +176,21 @@ export class Channels {
   private follow({ state, then }: Taken): void {
     this.put(state);
     if (then === "resume") this.requests.resume([state]);
-    if (then === "reload" && state.loading) this.requests.history(state);
+    if (then === "reload") this.askAgain(state);
+  }
+
+  /** Asks for the pages that it waits for. */
+  private askAgain(state: ChannelState): void {
+    if (state.loading) this.requests.history(state);
+    if (state.thread?.loading === true) this.requests.thread(state);
+  }
+
+  private loadThread(state: ChannelState): void {
+    const { thread } = state;
+    if (thread === null) return;
+    const loading = { ...state, thread: { ...thread, loading: true } };
+    this.put(loading);
+    this.requests.thread(loading);
   }
 
   private load(state: ChannelState): void {

@@ -15,6 +15,16 @@ export const isFlag: Check<boolean> = (value): value is boolean => typeof value 
 export const isCount: Check<number> = (value): value is number =>
   typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
 
+/** Proves one text and no other. */
+export function word<W extends string>(text: W): Check<W> {
+  return (value): value is W => value === text;
+}
+
+/** Proves what one of the checks proves. */
+export function oneOf<C extends readonly Check<unknown>[]>(...checks: C): Check<Checked<C[number]>> {
+  return (value): value is Checked<C[number]> => checks.some((check) => check(value));
+}
+
 /** Null and absent mean the same on the wire. */
 export function optional<T>(check: Check<T>): Check<T | null | undefined> {
   return (value): value is T | null | undefined => value === undefined || value === null || check(value);
@@ -22,6 +32,11 @@ export function optional<T>(check: Check<T>): Check<T | null | undefined> {
 
 export function listOf<T>(check: Check<T>): Check<readonly T[]> {
   return (value): value is readonly T[] => Array.isArray(value) && value.every((item: unknown) => check(item));
+}
+
+/** Proves an object whose names are free and whose values are alike. */
+export function recordOf<T>(check: Check<T>): Check<Readonly<Record<string, T>>> {
+  return (value): value is Readonly<Record<string, T>> => isRecord(value) && Object.values(value).every(check);
 }
 
 type Shape = Readonly<Record<string, Check<unknown>>>;

@@ -5,7 +5,7 @@ import { Link } from "./link.ts";
 import { Store } from "./store.ts";
 import { platformTimers } from "./timers.ts";
 import { webSocketTransport } from "./transport.ts";
-import type { ChatClientOptions, ChatSnapshot } from "./types.ts";
+import type { ChatClientOptions, ChatSnapshot, MessageChange } from "./types.ts";
 
 export class ChatClient {
   private readonly link: Link;
@@ -73,6 +73,50 @@ export class ChatClient {
     this.changed();
   }
 
+  /** Changes what an own message says. */
+  edit(channelId: string, messageId: string, content: string): void {
+    const stripped = content.trim();
+    if (stripped !== "") this.change(channelId, messageId, { kind: "edit", content: stripped });
+  }
+
+  /** Deletes a message for everybody, for ever. */
+  delete(channelId: string, messageId: string): void {
+    this.change(channelId, messageId, { kind: "delete" });
+  }
+
+  pin(channelId: string, messageId: string, pinned: boolean): void {
+    this.change(channelId, messageId, { kind: "pin", pinned });
+  }
+
+  /** Adds a reaction, or removes it when it is there. */
+  react(channelId: string, messageId: string, reaction: string): void {
+    const stripped = reaction.trim();
+    if (stripped !== "") this.change(channelId, messageId, { kind: "react", reaction: stripped });
+  }
+
+  /** Shows the thread that a message began, in place of another one. */
+  openThread(channelId: string, rootId: string): void {
+    this.conversation.channels.openThread(channelId, rootId);
+    this.changed();
+  }
+
+  closeThread(channelId: string): void {
+    this.conversation.channels.closeThread(channelId);
+    this.changed();
+  }
+
+  /** Loads the page before the oldest message of the open thread. */
+  loadOlderReplies(channelId: string): void {
+    this.conversation.channels.loadOlderReplies(channelId);
+    this.changed();
+  }
+
+  /** The notice was read. */
+  dismissNotice(): void {
+    this.conversation.notice = null;
+    this.changed();
+  }
+
   /** Sends a failed message again, behind those that wait. */
   resend(clientMsgId: string): void {
     this.conversation.delivery.resend(clientMsgId);
@@ -93,6 +137,11 @@ export class ChatClient {
   /** Skips the waiting time; also tries again after an end, but not after `stop`. */
   reconnectNow(): void {
     if (this.link.connection.state !== "stopped") this.link.start();
+  }
+
+  private change(channelId: string, messageId: string, change: MessageChange): void {
+    this.conversation.change(channelId, messageId, change);
+    this.changed();
   }
 
   private received(text: string): void {

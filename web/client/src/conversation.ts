@@ -6,10 +6,11 @@ import { Delivery, faultOf } from "./delivery.ts";
 import type { ChannelEntry, ClientFrame, Frame, ServerFrame } from "./frames.ts";
 import { newClientMsgId } from "./ids.ts";
 import { placedFromAck } from "./message.ts";
-import { Outbox, OUTBOX_ENTRIES_MAX } from "./outbox.ts";
+import { isAskedChange, Outbox, OUTBOX_ENTRIES_MAX, type OutboxEntry } from "./outbox.ts";
+import { refusalOf } from "./refusals.ts";
 import { Alarm } from "./timers.ts";
 import { TypingSaid, TypingSeen } from "./typing.ts";
-import type { OutboxStorage, Timers } from "./types.ts";
+import type { MessageChange, OutboxStorage, Timers } from "./types.ts";
 
 const NOT_A_MEMBER = "You are not a member of this channel";
 
@@ -64,15 +65,14 @@ export class Conversation {
   }
 
   send(channelId: string, content: string, replyTo: string | null): void {
-    const { now, random } = this.ports;
-    if (this.outbox.isFull()) {
-      this.notice = `${OUTBOX_ENTRIES_MAX} messages are unsent; this one was not taken`;
-      return;
-    }
-    const clientMsgId = newClientMsgId(now(), random);
-    const createdAt = new Date(now()).toISOString();
-    this.outbox.add({ clientMsgId, channelId, content, replyTo, createdAt, error: faultOf(content) });
-    this.delivery.pump(channelId);
+    const threadId = replyTo === null ? null : this.channels.threadOf(channelId, replyTo);
+    this.take({ ...this.newEntry(channelId), content, replyTo, threadId, error: faultOf(content) });
+  }
+
+  change(channelId: string, messageId: string, change: MessageChange): void {
+    const fault = change.kind === "edit" ? faultOf(change.content) : null;
+    if (fault === null) this.take({ ...this.newEntry(channelId), messageId, change, error: null });
+    else this.notice = fault;
   }
 
   typing(channelId: string, isTyping: boolean): void {
@@ -94,6 +94,9 @@ export class Conversation {
       case "channel_updated":
       case "member_added":
       case "member_removed":
+      case "message_updated":
+      case "message_deleted":
+      case "reaction_update":
       case "unknown_event":
         return this.channels.onEvent(frame);
       case "resumed":
@@ -158,14 +161,37 @@ export class Conversation {
   private onAck(frame: Frame<"ack">): void {
     const entry = this.delivery.settle(frame.client_msg_id ?? frame.ref ?? "");
     if (entry === null) return;
+    if (isAskedChange(entry)) {
+      const { epoch, seq } = frame;
+      this.channels.onAckedChange(entry.channelId, { epoch, seq, asked: entry });
+      return;
+    }
     const me = this.channels.me ?? "";
     const name = this.channels.get(entry.channelId)?.members.get(me) ?? me;
     this.channels.onAcked(entry.channelId, placedFromAck(frame, entry, me, name));
   }
 
   private onError(frame: Frame<"error">): void {
-    const handled = this.delivery.refused(frame) || this.channels.onRefused(frame);
-    if (!handled) this.notice = frame.message;
+    const entry = this.delivery.refused(frame);
+    if (entry === null) {
+      if (!this.channels.onRefused(frame)) this.notice = frame.message;
+    } else if (isAskedChange(entry) && this.outbox.find(entry.clientMsgId) === null) {
+      this.notice = refusalOf(entry.change, frame);
+    }
+  }
+
+  private newEntry(channelId: string): { clientMsgId: string; channelId: string; createdAt: string } {
+    const { now, random } = this.ports;
+    return { clientMsgId: newClientMsgId(now(), random), channelId, createdAt: new Date(now()).toISOString() };
+  }
+
+  private take(entry: OutboxEntry): void {
+    if (this.outbox.isFull()) {
+      this.notice = `${OUTBOX_ENTRIES_MAX} messages are unsent; this one was not taken`;
+      return;
+    }
+    this.outbox.add(entry);
+    this.delivery.pump(entry.channelId);
   }
 
   /** The live copy of an own message may come before its `ack`, or instead of it after a reconnect. */

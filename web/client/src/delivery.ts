@@ -1,7 +1,7 @@
-/** Sends what the outbox holds: waits for each answer, and tries again what may pass later. */
+/** Sends what the outbox holds, messages and changes: waits for each answer, and tries again what may pass later. */
 import { fullJitterMs } from "./backoff.ts";
 import type { ClientFrame, Frame } from "./frames.ts";
-import type { Outbox, OutboxEntry } from "./outbox.ts";
+import { isAskedChange, type Outbox, type OutboxEntry } from "./outbox.ts";
 import { Alarms } from "./timers.ts";
 import type { Timers } from "./types.ts";
 
@@ -62,7 +62,7 @@ export class Delivery {
     const taken = this.outbox.take(channelId);
     if (taken === null) return;
     this.alarms.set(channelId, ANSWER_TIME_MS, () => this.postpone(taken.entry, 0));
-    this.ports.send(sendFrame(taken.entry, taken.retry));
+    this.ports.send(frameOf(taken.entry, taken.retry));
   }
 
   /** The server has it; returns what it was, null if it was settled before. */
@@ -72,24 +72,24 @@ export class Delivery {
     return entry;
   }
 
-  /** The server refused it; returns whether the frame was a message of this outbox. */
-  refused(error: Frame<"error">): boolean {
+  /** The server refused it, for now or for good; returns what it was, null if it is not of this outbox. */
+  refused(error: Frame<"error">): OutboxEntry | null {
     const entry = this.outbox.find(error.ref ?? "");
-    if (entry === null) return false;
+    if (entry === null) return null;
     if (isTransient(error.code)) {
       this.postpone(entry, error.retry_after_ms ?? 0);
     } else {
       this.outbox.fail(entry.clientMsgId, error.message);
       this.next(entry.channelId);
     }
-    return true;
+    return entry;
   }
 
   resend(clientMsgId: string): void {
+    const entry = this.outbox.find(clientMsgId);
     // Too long stays too long, and the server would close the socket over it.
-    if (faultOf(this.outbox.find(clientMsgId)?.content ?? "") !== null) return;
-    const entry = this.outbox.revive(clientMsgId);
-    if (entry !== null) this.pump(entry.channelId);
+    if (entry === null || isAskedChange(entry) || faultOf(entry.content) !== null) return;
+    if (this.outbox.revive(clientMsgId) !== null) this.pump(entry.channelId);
   }
 
   private next(channelId: string): void {
@@ -112,15 +112,23 @@ export class Delivery {
   }
 }
 
-/** The message's own id is the `ref` too, so that an `error` names its message. */
-function sendFrame(entry: OutboxEntry, retry: boolean): ClientFrame {
-  return {
-    type: "send_message",
-    ref: entry.clientMsgId,
-    channel_id: entry.channelId,
-    content: entry.content,
-    client_msg_id: entry.clientMsgId,
-    ...(entry.replyTo === null ? {} : { reply_to: entry.replyTo }),
-    ...(retry ? { retry: true } : {}),
-  };
+/** The entry's own id is the `ref` too, so that an `error` names its entry. */
+function frameOf(entry: OutboxEntry, retry: boolean): ClientFrame {
+  const { clientMsgId, channelId: channel_id } = entry;
+  const common = { ref: clientMsgId, channel_id, client_msg_id: clientMsgId, ...(retry ? { retry } : {}) };
+  if (!isAskedChange(entry)) {
+    const reply = entry.replyTo === null ? {} : { reply_to: entry.replyTo };
+    return { type: "send_message", content: entry.content, ...reply, ...common };
+  }
+  const { messageId: message_id, change } = entry;
+  switch (change.kind) {
+    case "edit":
+      return { type: "edit_message", message_id, content: change.content, ...common };
+    case "delete":
+      return { type: "delete_message", message_id, ...common };
+    case "pin":
+      return { type: "pin_message", message_id, pinned: change.pinned, ...common };
+    case "react":
+      return { type: "react_to_message", message_id, reaction: change.reaction, ...common };
+  }
 }

@@ -3,7 +3,8 @@
  *
  * Unknown types are no fault: a newer server may send them. Invariant: behind `decodeFrame` no field is checked again.
  */
-import { type Checked, isCount, isFlag, isRecord, isText, listOf, optional, parseJson, shape } from "./checks.ts";
+import { type Checked, isCount, isFlag, isRecord, isText, listOf, oneOf } from "./checks.ts";
+import { optional, parseJson, recordOf, shape, word } from "./checks.ts";
 
 /** A place in a channel's history. Epochs are texts whose order is age order. */
 export interface Position {
@@ -11,6 +12,7 @@ export interface Position {
   readonly seq: number;
 }
 
+const isReaction = shape({ reaction: isText, count: isCount, users: listOf(isText) });
 const messageFields = {
   id: isText,
   sender: shape({ id: isText, name: isText }),
@@ -22,6 +24,11 @@ const messageFields = {
   is_emergency: isFlag,
   priority: isText,
   client_msg_id: optional(isText),
+  mentioned_users: optional(listOf(isText)),
+  edited_at: optional(isText),
+  deleted_at: optional(isText),
+  is_pinned: optional(isFlag),
+  reactions: optional(listOf(isReaction)),
 };
 const isMessage = shape(messageFields);
 const isPlacedMessage = shape({ ...messageFields, epoch: isText, seq: isCount });
@@ -38,6 +45,17 @@ const isPlace = shape(place);
 /** Durable events: they share one sequence per channel. */
 const eventChecks = {
   chat_message: shape({ ...place, message: isMessage }),
+  /** Of `message` only what `changed` names is new; what a newer server names is passed over. */
+  message_updated: shape({ ...place, changed: isText, message: isMessage }),
+  message_deleted: shape({ ...place, message_id: isText, deleted_at: isText }),
+  reaction_update: shape({
+    ...place,
+    message_id: isText,
+    reaction: isText,
+    user_id: isText,
+    action: oneOf(word("added"), word("removed")),
+    counts: recordOf(isCount),
+  }),
   channel_updated: shape({ ...place, channel: isDescription }),
   member_added: shape({ ...place, user_id: isText }),
   member_removed: shape({ ...place, user_id: isText }),
@@ -143,8 +161,21 @@ export interface ResumePoint extends Position {
   readonly channel_id: string;
 }
 
+/** What a frame that changes a message says besides the change; a repeated one with `retry` changes nothing more. */
+interface OfMessage {
+  readonly ref: string;
+  readonly channel_id: string;
+  readonly message_id: string;
+  readonly client_msg_id: string;
+  readonly retry?: true;
+}
+
 /** What this client sends; `ref` comes back with the answer. */
 export type ClientFrame =
+  | ({ readonly type: "edit_message"; readonly content: string } & OfMessage)
+  | ({ readonly type: "delete_message" } & OfMessage)
+  | ({ readonly type: "pin_message"; readonly pinned: boolean } & OfMessage)
+  | ({ readonly type: "react_to_message"; readonly reaction: string } & OfMessage)
   | {
       readonly type: "send_message";
       readonly ref: string;
@@ -159,6 +190,7 @@ export type ClientFrame =
       readonly type: "fetch_history";
       readonly ref: string;
       readonly channel_id: string;
+      readonly thread_id?: string;
       readonly before?: Position;
       readonly limit: number;
     }

@@ -1,7 +1,9 @@
 /** One message at its place, and lists of them: ascending, each id once, untouched ones the same objects. */
-import type { OutboxEntry } from "./outbox.ts";
+import type { UnsentMessage } from "./outbox.ts";
 import type { Frame, Position, WireMessage } from "./frames.ts";
-import type { MessageView } from "./types.ts";
+import type { MessageChange, MessageView, ReactionView } from "./types.ts";
+
+const NOTHING: readonly never[] = [];
 
 export interface Placed extends Position {
   readonly id: string;
@@ -33,14 +35,26 @@ export function placed({ epoch, seq }: Position, message: WireMessage, me: strin
       isEmergency: message.is_emergency,
       replyTo: message.reply_to ?? null,
       threadId: message.thread_id ?? null,
+      mentionedUsers: message.mentioned_users ?? NOTHING,
+      editedAt: message.edited_at ?? null,
+      deletedAt: message.deleted_at ?? null,
+      isPinned: message.is_pinned === true,
+      reactions: (message.reactions ?? NOTHING).map((one) => reactionView(one, me)),
+      asked: NOTHING,
       status: "sent",
       error: null,
     },
   };
 }
 
+type WireReaction = NonNullable<WireMessage["reactions"]>[number];
+
+function reactionView({ reaction, count, users }: WireReaction, me: string | null): ReactionView {
+  return { reaction, count, users, mine: me !== null && users.includes(me) };
+}
+
 /** Returns an outbox entry as a page shows it. */
-export function pendingView(entry: OutboxEntry, senderId: string, senderName: string): MessageView {
+export function pendingView(entry: UnsentMessage, senderId: string, senderName: string): MessageView {
   return {
     key: entry.clientMsgId,
     id: null,
@@ -53,14 +67,20 @@ export function pendingView(entry: OutboxEntry, senderId: string, senderName: st
     priority: "NORMAL",
     isEmergency: false,
     replyTo: entry.replyTo,
-    threadId: null,
+    threadId: entry.threadId,
+    mentionedUsers: NOTHING,
+    editedAt: null,
+    deletedAt: null,
+    isPinned: false,
+    reactions: NOTHING,
+    asked: NOTHING,
     status: entry.error === null ? "pending" : "failed",
     error: entry.error,
   };
 }
 
 /** Returns an own message that the log has, before its live copy came. */
-export function placedFromAck(ack: Frame<"ack">, entry: OutboxEntry, me: string, name: string): Placed {
+export function placedFromAck(ack: Frame<"ack">, entry: UnsentMessage, me: string, name: string): Placed {
   const { epoch, seq, message_id: id } = ack;
   return { epoch, seq, id, view: { ...pendingView(entry, me, name), id, seq, status: "sent", error: null } };
 }
@@ -93,11 +113,30 @@ function endHolds(list: readonly Placed[], id: string): boolean {
 }
 
 function renewed(known: Placed, message: Placed): Placed {
-  const view: MessageView = { ...message.view, key: known.view.key, seq: known.view.seq };
+  // A copy from before the deletion must not bring it back.
+  if (known.view.deletedAt !== null) return known;
+  const { key, seq } = known.view;
+  const reactions = message.view.reactions.map((one) => stillMine(one, known.view.reactions));
+  const view: MessageView = { ...message.view, key, seq, reactions };
   return isSameView(known.view, view) ? known : { ...known, view };
+}
+
+/** Of many who reacted a page names the first ones only: whether oneself did was known from before. */
+function stillMine(one: ReactionView, known: readonly ReactionView[]): ReactionView {
+  const unsaid = !one.mine && one.users.length < one.count;
+  return unsaid && known.some(({ reaction, mine }) => mine && reaction === one.reaction) ? { ...one, mine: true } : one;
+}
+
+/** Returns the view with what was asked of it. */
+export function askedView(view: MessageView, asked: readonly MessageChange[] | undefined): MessageView {
+  return asked === undefined ? view : { ...view, asked };
 }
 
 export function isSameView(a: MessageView, b: MessageView): boolean {
   const names = Object.keys(a) as (keyof MessageView)[];
-  return names.every((name) => a[name] === b[name]);
+  return names.every((name) => isSame(a[name], b[name]));
+}
+
+function isSame(a: MessageView[keyof MessageView], b: MessageView[keyof MessageView]): boolean {
+  return a === b || (typeof a === "object" && typeof b === "object" && JSON.stringify(a) === JSON.stringify(b));
 }

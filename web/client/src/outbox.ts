@@ -1,32 +1,58 @@
 /**
- * Messages on their way: in order per channel, one outstanding per channel, kept until the log has them.
+ * Messages and changes of messages on their way: in order per channel, one outstanding per channel, kept until the
+ * log has them.
  *
- * Invariant: an entry leaves only by `settle` (the server has it) or `discard` (a person gave it up).
+ * Invariant: a message leaves only by `settle` (the server has it) or `discard` (a person gave it up), a change by
+ * `settle` or `fail` (the server refused it).
  */
-import { type Checked, isRecord, isText, listOf, optional, parseJson, shape } from "./checks.ts";
-import type { OutboxStorage } from "./types.ts";
+import { isFlag, isRecord, isText, listOf, oneOf, optional, parseJson, shape, word } from "./checks.ts";
+import type { MessageChange, OutboxStorage } from "./types.ts";
 
 /** Entries kept, failed ones included. Chosen: at 8,000 characters each they fit into a browser's 5 MB. */
 export const OUTBOX_ENTRIES_MAX = 200;
 
-const isEntry = shape({
-  clientMsgId: isText,
-  channelId: isText,
+const entryFields = { clientMsgId: isText, channelId: isText, createdAt: isText };
+const isUnsent = shape({
+  ...entryFields,
   content: isText,
   replyTo: optional(isText),
-  createdAt: isText,
+  threadId: optional(isText),
   error: optional(isText),
 });
+const isKnownChange = oneOf(
+  shape({ kind: word("edit"), content: isText }),
+  shape({ kind: word("delete") }),
+  shape({ kind: word("pin"), pinned: isFlag }),
+  shape({ kind: word("react"), reaction: isText }),
+);
+const isAsked = shape({ ...entryFields, messageId: isText, change: isKnownChange });
 const isStored = shape({ version: (value): value is 1 => value === 1, entries: listOf(isRecord) });
 
-export interface OutboxEntry {
+interface Entry {
   readonly clientMsgId: string;
   readonly channelId: string;
+  readonly createdAt: string;
+}
+
+export interface UnsentMessage extends Entry {
   readonly content: string;
   readonly replyTo: string | null;
-  readonly createdAt: string;
+  /** The thread that it will be in, as far as is known. */
+  readonly threadId: string | null;
   /** Why it failed; null while it is on its way. */
   readonly error: string | null;
+}
+
+export interface AskedChange extends Entry {
+  readonly messageId: string;
+  readonly change: MessageChange;
+  readonly error: null;
+}
+
+export type OutboxEntry = UnsentMessage | AskedChange;
+
+export function isAskedChange(entry: OutboxEntry): entry is AskedChange {
+  return "change" in entry;
 }
 
 const NONE: readonly OutboxEntry[] = [];
@@ -80,10 +106,14 @@ export class Outbox {
     if (this.find(clientMsgId)?.error != null) this.remove(clientMsgId);
   }
 
-  /** The server refused it for good. */
+  /** The server refused it for good: a message waits for a person's choice, a change is not made. */
   fail(clientMsgId: string, error: string): void {
     const entry = this.find(clientMsgId);
     if (entry === null) return;
+    if (isAskedChange(entry)) {
+      this.remove(clientMsgId);
+      return;
+    }
     this.release(entry);
     this.replace({ ...entry, error });
     this.save();
@@ -172,10 +202,12 @@ function load(storage: OutboxStorage | null): string | null {
 function stored(text: string | null): readonly OutboxEntry[] {
   const value = text === null ? null : parseJson(text);
   if (!isStored(value)) return [];
-  const fresh = (entry: Checked<typeof isEntry>): OutboxEntry => ({
-    ...entry,
-    replyTo: entry.replyTo ?? null,
-    error: entry.error ?? null,
-  });
-  return value.entries.filter(isEntry).slice(0, OUTBOX_ENTRIES_MAX).map(fresh);
+  return value.entries.flatMap((entry) => fresh(entry) ?? []).slice(0, OUTBOX_ENTRIES_MAX);
+}
+
+function fresh(entry: Readonly<Record<string, unknown>>): OutboxEntry | null {
+  if (isAsked(entry)) return { ...entry, error: null };
+  if (!isUnsent(entry)) return null;
+  const { replyTo = null, threadId = null, error = null } = entry;
+  return { ...entry, replyTo, threadId, error };
 }

@@ -6,7 +6,8 @@
 import { fullJitterMs } from "./backoff.ts";
 import type { ChannelState } from "./channel.ts";
 import { isTransient } from "./delivery.ts";
-import type { ClientFrame, Frame } from "./frames.ts";
+import type { ClientFrame, Frame, Position } from "./frames.ts";
+import type { Paged } from "./pages.ts";
 import { Alarms } from "./timers.ts";
 import type { Timers } from "./types.ts";
 
@@ -21,7 +22,7 @@ export interface RequestPorts {
   readonly timers: Timers;
 }
 
-type Kind = "resume" | "history";
+type Kind = "resume" | "history" | "thread";
 interface Asked {
   readonly kind: Kind;
   readonly channelIds: readonly string[];
@@ -84,10 +85,17 @@ export class Requests {
   /** Asks for the page before the oldest message, or the newest; offline it waits for `online` to ask again. */
   history(state: ChannelState): void {
     if (!this.up) return;
-    const oldest = state.loaded ? state.messages[0] : undefined;
-    const before = oldest === undefined ? {} : { before: { epoch: oldest.epoch, seq: oldest.seq } };
     const ref = this.ask("history", [state.id]);
-    this.ports.send({ type: "fetch_history", ref, channel_id: state.id, ...before, limit: HISTORY_LIMIT });
+    this.ports.send({ type: "fetch_history", ref, channel_id: state.id, ...before(state), limit: HISTORY_LIMIT });
+  }
+
+  /** The same of a channel's open thread. */
+  thread(state: ChannelState): void {
+    const { id: channel_id, thread } = state;
+    if (!this.up || thread === null) return;
+    const ref = this.ask("thread", [channel_id]);
+    const of = { channel_id, thread_id: thread.rootId };
+    this.ports.send({ type: "fetch_history", ref, ...of, ...before(thread), limit: HISTORY_LIMIT });
   }
 
   resumed(channelId: string): void {
@@ -103,18 +111,23 @@ export class Requests {
     this.asked.delete(ref);
   }
 
-  /** Returns whether somebody still waits for this page. */
-  historyAnswered(ref: string): boolean {
+  /** Returns what the page was asked for; null when nobody waits for it any more. */
+  historyAnswered(ref: string): Kind | null {
     this.attempts = 0;
-    return this.asked.delete(ref);
+    const kind = this.asked.get(ref)?.kind ?? null;
+    this.asked.delete(ref);
+    return kind;
   }
 
   /** Pages of messages that were forgotten must not come back. */
   forgetHistory(channelId: string): void {
-    this.retries.cancel(`history ${channelId}`);
-    for (const [ref, { kind, channelIds }] of this.asked) {
-      if (kind === "history" && channelIds.includes(channelId)) this.asked.delete(ref);
-    }
+    this.forget("history", channelId);
+    this.forgetThread(channelId);
+  }
+
+  /** Nor pages of a thread that was closed. */
+  forgetThread(channelId: string): void {
+    this.forget("thread", channelId);
   }
 
   forgetChannel(channelId: string): void {
@@ -138,9 +151,22 @@ export class Requests {
     return { outcome: "final", kind, channelIds };
   }
 
+  private forget(forgotten: Kind, channelId: string): void {
+    this.retries.cancel(`${forgotten} ${channelId}`);
+    for (const [ref, { kind, channelIds }] of this.asked) {
+      if (kind === forgotten && channelIds.includes(channelId)) this.asked.delete(ref);
+    }
+  }
+
   private ask(kind: Kind, channelIds: readonly string[]): string {
     const ref = `${kind}-${++this.refs}`;
     this.asked.set(ref, { kind, channelIds });
     return ref;
   }
+}
+
+/** The bound of the page before the oldest message; the newest page has none. */
+function before({ loaded, messages }: Paged): { before?: Position } {
+  const oldest = loaded ? messages[0] : undefined;
+  return oldest === undefined ? {} : { before: { epoch: oldest.epoch, seq: oldest.seq } };
 }

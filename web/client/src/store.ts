@@ -1,8 +1,8 @@
 /** The one thing that a page subscribes to: immutable snapshots in which whatever did not change is the same object. */
 import type { ChannelState } from "./channel.ts";
-import { isSameView, pendingView, type Placed } from "./message.ts";
-import type { OutboxEntry } from "./outbox.ts";
-import type { ChannelView, ChatSnapshot, Connection, MessageView } from "./types.ts";
+import { askedView, isSameView, pendingView, type Placed } from "./message.ts";
+import { isAskedChange, type OutboxEntry } from "./outbox.ts";
+import type { ChannelView, ChatSnapshot, Connection, MessageChange, MessageView, ThreadView } from "./types.ts";
 
 /** All that a snapshot is made of. */
 export interface Sources {
@@ -76,26 +76,56 @@ function byName(a: ChannelView, b: ChannelView): number {
 
 function view({ state, pending, typing, me }: Omit<Made, "view">, old: Made | undefined): ChannelView {
   const { id, name, type, role, loading, loaded, hasOlder, unread, members } = state;
-  const messages = views(state, pending, me, old?.view.messages ?? []);
-  return { id, name, type, role, messages, loading, loaded, hasOlder, typing, unread, members };
+  const list = new Lists(state, pending, me);
+  const messages = list.made(state.messages, list.unsent, old?.view.messages ?? []);
+  const thread = threadView(state, list, old);
+  return { id, name, type, role, messages, loading, loaded, hasOlder, typing, unread, members, thread };
 }
 
-/** The list is the old one when nothing in it changed, and so is each message. */
-function views(
-  { messages, members }: ChannelState,
-  pending: readonly OutboxEntry[],
-  me: string | null,
-  old: readonly MessageView[],
-): readonly MessageView[] {
-  const senderId = me ?? "";
-  const senderName = members.get(senderId) ?? senderId;
-  const oldPending = new Map(old.filter(({ id }) => id === null).map((message) => [message.key, message]));
-  const unsent = pending.map((entry) => {
-    const made = pendingView(entry, senderId, senderName);
-    const known = oldPending.get(made.key);
-    return known !== undefined && isSameView(known, made) ? known : made;
-  });
-  const list = [...messages.map((message: Placed) => message.view), ...unsent];
-  const same = list.length === old.length && list.every((message, index) => message === old[index]);
-  return same ? old : list;
+function threadView({ thread }: ChannelState, list: Lists, old: Made | undefined): ThreadView | null {
+  if (thread === null) return null;
+  const { rootId, loading, loaded, hasOlder } = thread;
+  const before = old?.view.thread?.rootId === rootId ? old.view.thread : null;
+  const unsent = list.unsent.filter(({ threadId }) => threadId === rootId);
+  const messages = list.made(thread.messages, unsent, before?.messages ?? []);
+  const same = old?.state.thread === thread && before?.messages === messages;
+  return same ? before : { rootId, messages, loading, loaded, hasOlder };
+}
+
+/** Lists of messages with what is under way about them. */
+class Lists {
+  readonly unsent: readonly MessageView[];
+  private readonly asked: ReadonlyMap<string, readonly MessageChange[]>;
+
+  constructor({ members, acked }: ChannelState, pending: readonly OutboxEntry[], me: string | null) {
+    const senderId = me ?? "";
+    const senderName = members.get(senderId) ?? senderId;
+    this.unsent = pending.flatMap((entry) => (isAskedChange(entry) ? [] : pendingView(entry, senderId, senderName)));
+    const changes = [...acked.map((change) => change.asked), ...pending.filter(isAskedChange)];
+    const asked = new Map<string, MessageChange[]>();
+    for (const { messageId, change } of changes) asked.set(messageId, [...(asked.get(messageId) ?? []), change]);
+    this.asked = asked;
+  }
+
+  /** The list is the old one when nothing in it changed, and so is each message. */
+  made(
+    messages: readonly Placed[],
+    unsent: readonly MessageView[],
+    old: readonly MessageView[],
+  ): readonly MessageView[] {
+    const known = new Map(old.filter(isUnderWay).map((message) => [message.key, message]));
+    const kept = (made: MessageView): MessageView => {
+      const before = isUnderWay(made) ? known.get(made.key) : undefined;
+      return before !== undefined && isSameView(before, made) ? before : made;
+    };
+    const sent = messages.map(({ id, view: message }) => kept(askedView(message, this.asked.get(id))));
+    const list = [...sent, ...unsent.map(kept)];
+    const same = list.length === old.length && list.every((message, index) => message === old[index]);
+    return same ? old : list;
+  }
+}
+
+/** Whether the view is made anew each time. */
+function isUnderWay({ id, asked }: MessageView): boolean {
+  return id === null || asked.length > 0;
 }

@@ -57,6 +57,19 @@ export interface ChannelView {
   readonly unread: number;
   /** Names by user id, from the senders seen. */
   readonly members: ReadonlyMap<string, string>;
+  /** The thread that is open beside the channel. */
+  readonly thread: ThreadView | null;
+}
+
+/** A thread as a page shows it; the same object until something in it changed. */
+export interface ThreadView {
+  /** The message that began it. */
+  readonly rootId: string;
+  /** As in a channel: the first message, its replies, then the pending ones. */
+  readonly messages: readonly MessageView[];
+  readonly loading: boolean;
+  readonly loaded: boolean;
+  readonly hasOlder: boolean;
 }
 
 /** A message as a page shows it; the same object until something in it changed. */
@@ -75,10 +88,37 @@ export interface MessageView {
   readonly priority: string;
   readonly isEmergency: boolean;
   readonly replyTo: string | null;
+  /** Of a reply: the message that began the thread. */
   readonly threadId: string | null;
+  readonly mentionedUsers: readonly string[];
+  readonly editedAt: string | null;
+  /** A deleted message is a tombstone: its content is empty, and it never changes again. */
+  readonly deletedAt: string | null;
+  readonly isPinned: boolean;
+  /** In the order of their first appearance. */
+  readonly reactions: readonly ReactionView[];
+  /** What the user asked to become of it and the channel has not shown yet, in that order. */
+  readonly asked: readonly MessageChange[];
   readonly status: "sent" | "pending" | "failed";
   readonly error: string | null;
 }
+
+export interface ReactionView {
+  /** Mostly an emoji. */
+  readonly reaction: string;
+  readonly count: number;
+  /** Ids of those who did first; not all when they are many. */
+  readonly users: readonly string[];
+  /** Whether the user is one of them. */
+  readonly mine: boolean;
+}
+
+/** What a user asks to become of a message. A reaction is added, or removed when it is there. */
+export type MessageChange =
+  | { readonly kind: "edit"; readonly content: string }
+  | { readonly kind: "delete" }
+  | { readonly kind: "pin"; readonly pinned: boolean }
+  | { readonly kind: "react"; readonly reaction: string };
 
 /** Opens one socket and reports what happens to it. */
 export type TransportFactory = (request: TransportRequest, events: TransportEvents) => Transport;

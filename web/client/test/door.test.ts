@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { decodeEvent, decodeFrame, decodeHistory } from "../src/frames.ts";
-import { ack, established, history, live, message, resumed } from "./frames.ts";
+import { ack, deleted, established, history, live, message, reacted, resumed, updated } from "./frames.ts";
 
 function kindOf(frame: unknown): string {
   return decodeFrame(JSON.stringify(frame)).kind;
@@ -13,6 +13,9 @@ describe("the door for server frames", () => {
     live({ seq: 11 }),
     resumed(12, [live({ seq: 12 })]),
     history("h", [{ seq: 1 }]),
+    updated(12, "pinned", { seq: 11 }, { is_pinned: true }),
+    deleted(13, "id-11"),
+    reacted(14, "id-11"),
     { type: "channel_list", channels: [], more: false },
     { type: "resume_done" },
     { type: "resume_done", ref: null },
@@ -27,13 +30,14 @@ describe("the door for server frames", () => {
   });
 
   test("takes fields and types that came after it", () => {
-    expect(kindOf({ ...live({ seq: 11 }), reactions: [] })).toBe("frame");
+    expect(kindOf({ ...live({ seq: 11 }), colour: [] })).toBe("frame");
+    expect(kindOf(updated(12, "colour", { seq: 11 }))).toBe("frame");
     expect(kindOf({ type: "presence", users: [] })).toBe("unknown");
     expect(kindOf({ type: "constructor" })).toBe("unknown");
   });
 
   test("keeps the place of an event whose type came after it", () => {
-    const event = { type: "message_updated", channel_id: "general", epoch: "e1", seq: 12, prev: 11, message: {} };
+    const event = { type: "message_sealed", channel_id: "general", epoch: "e1", seq: 12, prev: 11, message: {} };
     const place = { type: "unknown_event", channel_id: "general", epoch: "e1", seq: 12, prev: 11 };
     expect(decodeFrame(JSON.stringify(event))).toEqual({ kind: "frame", frame: place });
     expect(decodeEvent(event)).toEqual(place);
@@ -50,6 +54,12 @@ describe("the door for server frames", () => {
     { ...live({ seq: 11 }), seq: 2 ** 53 },
     { ...live({ seq: 11 }), message: null },
     { ...live({ seq: 11 }), message: { ...message({ seq: 11 }), sender: "bob" } },
+    { ...live({ seq: 11 }), message: message({ seq: 11 }, { reactions: [{ reaction: "👍", count: 1 }] }) },
+    { ...live({ seq: 11 }), message: message({ seq: 11 }, { deleted_at: 7 }) },
+    { ...updated(12, "content", { seq: 11 }), changed: null },
+    { ...deleted(12, "id-11"), deleted_at: null },
+    { ...reacted(12, "id-11"), counts: { "👍": -1 } },
+    { ...reacted(12, "id-11"), action: "moved" },
     { ...established(), channels: [{}] },
     { ...established(), channels: {} },
     { ...ack("m-1", 11), message_id: null },

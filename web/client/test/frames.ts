@@ -39,9 +39,13 @@ export interface Said {
   readonly by?: string;
   readonly content?: string;
   readonly clientMsgId?: string;
+  /** Further fields of the message. */
+  readonly with?: object;
 }
 
-export function message(said: Said) {
+const UNCHANGED = { mentioned_users: null, edited_at: null, deleted_at: null, is_pinned: null, reactions: null };
+
+export function message(said: Said, fields: object = {}) {
   const { seq, channel = "general", id = `id-${seq}`, by = "bob", content = `text ${seq}`, clientMsgId = null } = said;
   return {
     id,
@@ -56,7 +60,37 @@ export function message(said: Said) {
     priority: "NORMAL",
     metadata: {},
     client_msg_id: clientMsgId,
+    ...UNCHANGED,
+    ...said.with,
+    ...fields,
   };
+}
+
+function place(seq: number) {
+  return { channel_id: "general", epoch: "e1", seq, prev: seq - 1 };
+}
+
+/** What became of the message `said`: of these fields only what `changed` names is new. */
+export function updated(seq: number, changed: string, said: Said, fields: object = {}) {
+  return { type: "message_updated", ...place(seq), changed, message: message(said, fields), user_id: "bob" };
+}
+
+export const DELETED_AT = "2026-01-02T03:06:00.000Z";
+
+export function deleted(seq: number, messageId: string) {
+  return { type: "message_deleted", ...place(seq), message_id: messageId, user_id: "bob", deleted_at: DELETED_AT };
+}
+
+/** Thumbs up, unless told otherwise. */
+export function reacted(
+  seq: number,
+  messageId: string,
+  user = "bob",
+  action: "added" | "removed" = "added",
+  counts: Readonly<Record<string, number>> = { "👍": 1 },
+  reaction = "👍",
+) {
+  return { type: "reaction_update", message_id: messageId, reaction, user_id: user, action, ...place(seq), counts };
 }
 
 /** A live `chat_message`; the event before it is the one with the next smaller seq unless named. */

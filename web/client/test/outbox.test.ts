@@ -1,9 +1,16 @@
 import { describe, expect, test } from "vitest";
 import { Outbox, OUTBOX_ENTRIES_MAX, type OutboxEntry } from "../src/outbox.ts";
+import type { MessageChange } from "../src/types.ts";
 import { Memory } from "./line.ts";
 
+const CREATED = { createdAt: "2026-01-02T03:04:05.000Z", error: null };
+
 function entry(clientMsgId: string, channelId = "general"): OutboxEntry {
-  return { clientMsgId, channelId, content: clientMsgId, replyTo: null, createdAt: "2026-01-02T03:04:05.000Z", error: null };
+  return { clientMsgId, channelId, content: clientMsgId, replyTo: null, threadId: null, ...CREATED };
+}
+
+function asked(clientMsgId: string, change: MessageChange, channelId = "general"): OutboxEntry {
+  return { clientMsgId, channelId, messageId: "id-1", change, ...CREATED };
 }
 
 function filled(...ids: readonly string[]): { outbox: Outbox; storage: Memory } {
@@ -71,6 +78,18 @@ describe("order", () => {
     expect(outbox.ofChannel("general")).toBe(before);
   });
 
+  test("a change stands in the same order, and is gone when it was refused", () => {
+    const { outbox } = filled("a");
+    outbox.add(asked("b", { kind: "delete" }));
+    outbox.add(entry("c"));
+    outbox.take("general");
+    outbox.settle("a");
+    expect(taken(outbox)).toEqual(["b", false]);
+    outbox.fail("b", "no");
+    expect(idsOf(outbox)).toEqual(["c"]);
+    expect(taken(outbox)).toEqual(["c", false]);
+  });
+
   test("it says when it is full", () => {
     const { outbox } = filled(...Array.from({ length: OUTBOX_ENTRIES_MAX - 1 }, (_, index) => `m${index}`));
     expect(outbox.isFull()).toBe(false);
@@ -89,6 +108,30 @@ describe("reload", () => {
     expect(idsOf(again)).toEqual(["b", "c"]);
     expect(again.find("c")?.error).toBe("no");
     expect(taken(again)).toEqual(["b", true]);
+  });
+
+  test("changes of each kind are there again, and what is none is not", () => {
+    const storage = new Memory();
+    const outbox = new Outbox(storage);
+    const changes: readonly MessageChange[] = [
+      { kind: "edit", content: "better" },
+      { kind: "delete" },
+      { kind: "pin", pinned: false },
+      { kind: "react", reaction: "👍" },
+    ];
+    changes.forEach((change, index) => outbox.add(asked(`c${index}`, change)));
+    const again = new Outbox(storage);
+    expect(again.ofChannel("general")).toEqual(outbox.ofChannel("general"));
+    expect(taken(again)).toEqual(["c0", true]);
+    storage.text = JSON.stringify({ version: 1, entries: [{ ...asked("x", { kind: "delete" }), change: { kind: "eat" } }] });
+    expect(new Outbox(storage).channelIds()).toEqual([]);
+  });
+
+  test("a message that a release without threads wrote is there again", () => {
+    const storage = new Memory();
+    const { clientMsgId, channelId, createdAt } = entry("a");
+    storage.text = JSON.stringify({ version: 1, entries: [{ clientMsgId, channelId, createdAt, content: "a" }] });
+    expect(new Outbox(storage).find("a")).toEqual({ ...entry("a") });
   });
 
   test.each(["", "{", "null", '{"version":2,"entries":[]}', '{"version":1,"entries":[7]}'])(

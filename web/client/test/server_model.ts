@@ -4,15 +4,11 @@
  */
 import type { ClientFrame, Position } from "../src/frames.ts";
 import type { Transport, TransportEvents, TransportRequest } from "../src/types.ts";
-import { entry, established, message } from "./frames.ts";
+import type { MessageChange } from "../src/types.ts";
+import { entry, established } from "./frames.ts";
+import { frameOf, inHistory, type Logged, messagesOf, nowOf } from "./server_log.ts";
 
-export interface Logged extends Position {
-  readonly prev: number;
-  readonly id: string;
-  readonly by: string;
-  readonly content: string;
-  readonly clientMsgId: string | null;
-}
+type Command = Extract<ClientFrame, { client_msg_id: string }>;
 
 /** Chances in [0, 1) of what may go wrong with one frame. */
 export interface Faults {
@@ -30,6 +26,8 @@ export class Wire implements Transport {
   readonly live = new Set<string>();
   readonly toServer: ClientFrame[] = [];
   readonly toClient: object[] = [];
+  /** Pages that were read and are not sent yet: what is pushed meanwhile comes before them. */
+  readonly late: object[] = [];
   open = true;
 
   constructor(
@@ -102,15 +100,16 @@ export class ServerModel {
 
   /** Takes the next frame of a client, if there is one. */
   serve(wire: Wire): void {
+    if (this.random() < 0.5) wire.toClient.push(...wire.late.splice(0));
     const frame = wire.toServer.shift();
     if (frame === undefined || !wire.open) return;
-    if (frame.type === "send_message") this.onSend(wire, frame);
+    if ("client_msg_id" in frame) this.onCommand(wire, frame);
     if (frame.type === "resume") this.onResume(wire, frame);
     if (frame.type === "fetch_history") this.onHistory(wire, frame);
     if (frame.type === "ping") wire.toClient.push({ type: "pong" });
   }
 
-  private onSend(wire: Wire, frame: Extract<ClientFrame, { type: "send_message" }>): void {
+  private onCommand(wire: Wire, frame: Command): void {
     const refuse = (code: string): void => {
       wire.toClient.push({ type: "error", code, message: code, ref: frame.ref, retry_after_ms: 100 });
     };
@@ -118,6 +117,8 @@ export class ServerModel {
     if (refusal < 0.5) return refuse(refusal < 0.25 ? "unavailable" : "rate_limited");
     const log = this.logs.get(frame.channel_id) ?? [];
     const known = frame.retry === true ? log.find((one) => one.clientMsgId === frame.client_msg_id) : undefined;
+    const isGone = "message_id" in frame && nowOf(log, frame.message_id).deleted;
+    if (known === undefined && isGone) return refuse("unknown_message");
     const ackFirst = this.random() < 0.5;
     const logged = known ?? this.append(frame.channel_id, log, wire.user, frame);
     if (known === undefined && !ackFirst) this.publish(frame.channel_id, logged);
@@ -126,25 +127,24 @@ export class ServerModel {
     if (known === undefined && ackFirst) this.publish(frame.channel_id, logged);
   }
 
-  private append(
-    channelId: string,
-    log: Logged[],
-    by: string,
-    frame: { readonly content: string; readonly client_msg_id: string },
-  ): Logged {
+  private append(channelId: string, log: Logged[], by: string, frame: Command): Logged {
     const { seq: prev } = this.head(channelId);
     this.seq += 1 + Math.floor(this.random() * 3);
-    const { content, client_msg_id: clientMsgId } = frame;
-    const logged = { epoch: this.epoch, seq: this.seq, prev, id: `${this.epoch}-${this.seq}`, by, content, clientMsgId };
+    const { client_msg_id: clientMsgId } = frame;
+    const id = "message_id" in frame ? frame.message_id : `${this.epoch}-${this.seq}`;
+    const content = "content" in frame ? frame.content : "";
+    const place = { epoch: this.epoch, seq: this.seq, prev };
+    const logged = { ...place, id, by, content, clientMsgId, change: changeOf(frame) };
     log.push(logged);
     return logged;
   }
 
   private publish(channelId: string, logged: Logged): void {
+    const frame = frameOf(channelId, this.logs.get(channelId) ?? [], logged, "pushed");
     for (const wire of this.wires) {
       if (!wire.open || !wire.live.has(channelId) || this.random() < this.faults.loseLive) continue;
-      wire.toClient.push(liveOf(channelId, logged));
-      if (this.random() < this.faults.repeatLive) wire.toClient.push(liveOf(channelId, logged));
+      wire.toClient.push(frame);
+      if (this.random() < this.faults.repeatLive) wire.toClient.push(frame);
     }
   }
 
@@ -160,24 +160,26 @@ export class ServerModel {
       wire.toClient.push({ ...base, ...this.head(channelId), events: [], more: false, reset: true });
       return;
     }
-    const rest = (this.logs.get(channelId) ?? []).filter((one) => isAfter(one, from));
+    const log = this.logs.get(channelId) ?? [];
+    const rest = log.filter((one) => isAfter(one, from));
     const page = rest.slice(0, RESUME_PAGE);
     const more = rest.length > page.length;
     if (more) wire.live.delete(channelId);
     const last = page.at(-1);
     const end = more && last !== undefined ? { epoch: last.epoch, seq: last.seq } : this.head(channelId);
     if (end.epoch === from.epoch && end.seq === from.seq) return;
-    const events = page.map((one) => liveOf(channelId, one));
+    const events = page.map((one) => frameOf(channelId, log, one, "replayed"));
     wire.toClient.push({ ...base, ...end, events, more, reset: false });
   }
 
   private onHistory(wire: Wire, frame: Extract<ClientFrame, { type: "fetch_history" }>): void {
     const { before, channel_id, ref } = frame;
     const log = this.logs.get(channel_id) ?? [];
-    const older = before === undefined ? log : log.filter((one) => isAfter(before, one));
+    const all = messagesOf(log);
+    const older = before === undefined ? all : all.filter((one) => isAfter(before, one));
     const page = older.slice(-HISTORY_PAGE);
-    const messages = page.map((one) => ({ ...messageOf(channel_id, one), epoch: one.epoch, seq: one.seq }));
-    wire.toClient.push({ type: "history", ref, channel_id, messages, more: older.length > page.length });
+    const messages = page.map((one) => inHistory(channel_id, log, one));
+    wire.late.push({ type: "history", ref, channel_id, messages, more: older.length > page.length });
   }
 
   private head(channelId: string): Position {
@@ -190,13 +192,20 @@ function isAfter(a: Position, b: Position): boolean {
   return a.epoch === b.epoch ? a.seq > b.seq : a.epoch > b.epoch;
 }
 
-function messageOf(channel: string, { seq, id, by, content, clientMsgId }: Logged): object {
-  return message({ seq, channel, id, by, content, ...(clientMsgId === null ? {} : { clientMsgId }) });
-}
-
-function liveOf(channelId: string, logged: Logged): object {
-  const { epoch, seq, prev } = logged;
-  return { type: "chat_message", channel_id: channelId, epoch, seq, prev, message: messageOf(channelId, logged) };
+/** What a command that changes a message asks for; null when the frame is none. */
+function changeOf(frame: Command): MessageChange | null {
+  switch (frame.type) {
+    case "send_message":
+      return null;
+    case "edit_message":
+      return { kind: "edit", content: frame.content };
+    case "delete_message":
+      return { kind: "delete" };
+    case "pin_message":
+      return { kind: "pin", pinned: frame.pinned };
+    case "react_to_message":
+      return { kind: "react", reaction: frame.reaction };
+  }
 }
 
 function ackOf(frame: { readonly ref: string; readonly channel_id: string }, logged: Logged, duplicate: boolean): object {

@@ -1,5 +1,6 @@
 /**
- * Whatever the connection does, in the end each client shows the log: every message once, in order.
+ * Whatever the connection does, in the end each client shows the log: every message once, in order, as what became of
+ * it made it; and no command was done twice.
  *
  * A failing seed is reproducible: run this file with `SEED=<n>`, and `SEEDS=<n>` for more than the usual number.
  */
@@ -8,6 +9,7 @@ import { ChatClient } from "../src/client.ts";
 import type { MessageView } from "../src/types.ts";
 import { Clock } from "./clock.ts";
 import { channelOf, Memory } from "./line.ts";
+import { messagesOf, nowOf, type Now } from "./server_log.ts";
 import { NO_FAULTS, ServerModel, type Wire } from "./server_model.ts";
 
 const CHANNELS = ["alpha", "beta"];
@@ -67,11 +69,16 @@ class Simulation {
       const log = this.server.logs.get(channelId) ?? [];
       for (const { name, client, wrote } of this.people) {
         const shown = channelOf(client, channelId).messages;
-        expect(shown.map(identify), `${name} in ${channelId}`).toEqual(log.map(({ id, seq }) => `${id} ${seq} sent`));
-        const own = log.filter(({ by }) => by === name).map(({ content }) => content);
+        const messages = messagesOf(log);
+        const expected = messages.map(({ id, seq }) => `${id} ${seq} sent ${inWords(nowOf(log, id), name)}`);
+        expect(shown.map(identify), `${name} in ${channelId}`).toEqual(expected);
+        const own = messages.filter(({ by }) => by === name).map(({ content }) => content);
         expect(own, `what ${name} wrote in ${channelId}`).toEqual(wrote.get(channelId) ?? []);
       }
     }
+    const done = [...this.server.logs.values()].flat();
+    expect(done.filter(({ change }) => change !== null).length).toBeGreaterThan(STEPS / 40);
+    expect(new Set(done.map(({ clientMsgId }) => clientMsgId)).size, "each command is done once").toBe(done.length);
     for (const { client, storage } of this.people) {
       expect(client.getSnapshot()).toMatchObject({ connection: { state: "online" }, notice: null });
       expect(storage.text).toBe('{"version":1,"entries":[]}');
@@ -100,7 +107,8 @@ class Simulation {
     const person = this.pick(this.people);
     const channelId = this.pick(CHANNELS);
     const dice = this.random();
-    if (dice < 0.25) this.write(person, channelId);
+    if (dice < 0.15) this.write(person, channelId);
+    else if (dice < 0.25) this.change(person, channelId);
     else if (dice < 0.3) person.client.openChannel(channelId);
     else if (dice < 0.35) person.client.loadOlder(channelId);
     else if (dice < 0.38) this.pickWire()?.break(this.pick([1006, 1012, 4001, 4009, 4012]));
@@ -113,12 +121,13 @@ class Simulation {
 
   /** At any moment nothing shows twice, and what shows stands in the order of the log. */
   private checkNow(): void {
-    const places = new Map([...this.server.logs.values()].flat().map(({ content }, place) => [content, place]));
+    const written = messagesOf([...this.server.logs.values()].flat());
+    const places = new Map(written.map(({ id }, place) => [id, place]));
     for (const { name, client } of this.people) {
       for (const { id, messages } of client.getSnapshot().channels) {
-        const contents = messages.map(({ content }) => content);
-        expect(new Set(contents).size, `${name} in ${id}: ${contents.join()}`).toBe(contents.length);
-        const sent = messages.filter(({ status }) => status === "sent").map(({ content }) => places.get(content) ?? -1);
+        const keys = messages.map(({ key }) => key);
+        expect(new Set(keys).size, `${name} in ${id}: ${keys.join()}`).toBe(keys.length);
+        const sent = messages.flatMap((message) => (message.id === null ? [] : (places.get(message.id) ?? -1)));
         expect(sent, `${name} in ${id}`).toEqual(sent.toSorted((a, b) => a - b));
       }
     }
@@ -130,6 +139,18 @@ class Simulation {
     const content = `${person.name} ${++this.said}`;
     person.client.send(channelId, content);
     person.wrote.set(channelId, [...(person.wrote.get(channelId) ?? []), content]);
+  }
+
+  /** Asks for a change of a message that this person sees. */
+  private change({ name, client }: Person, channelId: string): void {
+    const seen = client.getSnapshot().channels.find(({ id }) => id === channelId)?.messages ?? [];
+    const sent = seen.filter(({ id, deletedAt }) => id !== null && deletedAt === null).slice(-5);
+    if (sent.length === 0) return;
+    const [id, dice] = [this.pick(sent).id ?? "", this.random()];
+    if (dice < 0.5) client.react(channelId, id, this.pick(["👍", "✅"]));
+    else if (dice < 0.75) client.edit(channelId, id, `${name} edited ${++this.said}`);
+    else if (dice < 0.9) client.pin(channelId, id, this.random() < 0.5);
+    else client.delete(channelId, id);
   }
 
   /** The page is closed without a word and opened again. */
@@ -157,7 +178,7 @@ class Simulation {
     for (let round = 0; round < 400; round++) {
       await this.clock.advance(500);
       for (const wire of [...this.server.wires]) {
-        while (wire.open && (wire.toServer.length > 0 || wire.toClient.length > 0)) {
+        while (wire.open && wire.toServer.length + wire.toClient.length + wire.late.length > 0) {
           this.server.serve(wire);
           wire.deliver();
         }
@@ -193,13 +214,25 @@ class Simulation {
   }
 }
 
-function identify({ id, seq, status }: MessageView): string {
-  return `${id} ${seq} ${status}`;
+function identify(view: MessageView): string {
+  const { id, seq, status, content, editedAt, deletedAt, isPinned, reactions } = view;
+  const now = { content, edited: editedAt !== null, deleted: deletedAt !== null, pinned: isPinned };
+  const chips = reactions.map(({ reaction, count, users, mine }) => chip(reaction, count, users, mine));
+  return `${id} ${seq} ${status} ${JSON.stringify(now)} ${chips.toSorted().join(" ")}`;
+}
+
+function inWords({ reactions, ...now }: Now, me: string): string {
+  const chips = [...reactions].map(([reaction, users]) => chip(reaction, users.length, users, users.includes(me)));
+  return `${JSON.stringify(now)} ${chips.toSorted().join(" ")}`;
+}
+
+function chip(reaction: string, count: number, users: readonly string[], mine: boolean): string {
+  return `${reaction}${count}${mine ? "+" : ""}:${users.toSorted().join()}`;
 }
 
 function isSettled(client: ChatClient): boolean {
   return client.getSnapshot().channels.every(({ loading, messages }) => {
-    return !loading && messages.every(({ status }) => status === "sent");
+    return !loading && messages.every(({ status, asked }) => status === "sent" && asked.length === 0);
   });
 }
 

@@ -7,6 +7,7 @@
 )]
 
 mod announcing;
+mod changing;
 mod commands;
 mod dead_letters;
 mod ending;

@@ -4,13 +4,14 @@ use crate::node::Node;
 use broker::{Append, Appended, Broker, Embedded, Options};
 use bytes::Bytes;
 use protocol::envelope::{ChannelFacts, ChannelType, Envelope, Kind, MemberFacts, Role};
+use protocol::frames::changing::ChangeMessage;
 use protocol::frames::send::SendMessage;
 use protocol::ids::{ChannelId, ClientMsgId, MessageId, Position, UserId};
 use protocol::message::{Message, MessageType, Metadata, Priority, Sender};
 use protocol::requests::{
     self, Answer, Command, CommandAnswer, CommandRequest, HistoryRange, HistoryRequest,
 };
-use protocol::subjects::{RequestSubject, Slot};
+use protocol::subjects::{RequestSubject, Shard, Slot};
 use protocol::time::Timestamp;
 use runtime::shutdown::{Shutdown, Stage};
 use serde::Serialize;
@@ -116,6 +117,12 @@ impl World {
         self.log(&event(Kind::MemberAdded, id, &facts)).await;
     }
 
+    /// Makes somebody a member of a role.
+    pub(crate) async fn enlist(&self, id: &str, who: &str, role: Role) {
+        let facts = MemberFacts { user: sender(who), role };
+        self.log(&event(Kind::MemberAdded, id, &facts)).await;
+    }
+
     pub(crate) async fn remove_member(&self, id: &str) {
         let facts = MemberFacts { user: sender("driver-1"), role: Role::Member };
         self.log(&event(Kind::MemberRemoved, id, &facts)).await;
@@ -148,7 +155,16 @@ impl World {
     /// Sends a command of `who` as a gateway would.
     pub(crate) async fn command(&self, who: &str, send: SendMessage) -> Answer<CommandAnswer> {
         let subject = RequestSubject::Commands(Slot::of(&send.channel_id).shard);
-        let command = Command::Send(Box::new(send));
+        self.decide(subject, who, Command::Send(Box::new(send))).await
+    }
+
+    /// Sends a change of a message by `who` as a gateway would.
+    pub(crate) async fn change(&self, who: &str, change: ChangeMessage) -> Answer<CommandAnswer> {
+        let shard = change.channel_id.as_ref().map_or(Shard(0), |channel| Slot::of(channel).shard);
+        self.decide(RequestSubject::Commands(shard), who, Command::Change(Box::new(change))).await
+    }
+
+    async fn decide(&self, subject: RequestSubject, who: &str, command: Command) -> Answer<CommandAnswer> {
         let request = CommandRequest { sender: sender(who), message_id: fresh_id(), at: now(), command };
         self.ask(subject, &request).await
     }

@@ -235,7 +235,7 @@ async def test_a_frame_of_64_kib_is_taken_and_one_byte_more_closes_with_1009(ser
         ("no json", 4501),
         ('{"type":"fetch_history","channel_id":"elsewhere"}', 4501),
         ('{"type":"from_the_future"}', None),
-        ('{"type":"mark_read","channel_id":"general"}', None),
+        ('{"type":"set_status","status":"away"}', None),
     ],
 )
 async def test_endless_errors_close_with_4501_and_unknown_types_do_not(server, pair, frame, code):

@@ -68,6 +68,22 @@ impl Client {
         (client, first)
     }
 
+    /// Connects to a server that may have lost what it needs a moment ago, as a client does: it comes back.
+    pub(crate) async fn arrive(to: SocketAddr, user: &str) -> (Self, Value) {
+        let arrived = async {
+            loop {
+                if let Ok(mut client) = Self::connect(to, user, Arrival::Fresh).await
+                    && let Ok(first) = client.receive().await
+                {
+                    assert_eq!(first["type"], "connection_established", "{first}");
+                    return (client, first);
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(2 * FRAME_DEADLINE, arrived).await.expect("nobody lets a client in")
+    }
+
     pub(crate) async fn send(&mut self, frame: Value) -> Result<(), Error> {
         self.socket.send(Message::text(frame.to_string())).await
     }

@@ -1,9 +1,12 @@
 //! `kill -9` loses nothing that was acknowledged, repeats nothing and reorders nothing.
 
 use crate::client::Client;
-use crate::kill_client::{CHANNELS, Phase, Record, Writer};
+use crate::kill_client::{CHANNELS, Changed, Phase, Record, Writer, user_of};
+use crate::replay::projections_are_those_of_a_replay;
 use crate::system::{Mode, System};
+use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -67,21 +70,28 @@ async fn kills(mode: Mode, data: &Path, rounds: usize) {
     }
     everybody_goes_on(&mut progress).await;
     phase.send_replace(Phase::Finish);
-    let (mut reader, _) = Client::open(gateways[0], "safety-1").await;
+    let (mut reader, _) = Client::arrive(gateways[0], "safety-1").await;
     let history = settled_history(&mut reader).await;
     let heads = history.iter().map(|(id, log)| (id.clone(), *log.keys().last().unwrap())).collect();
     phase.send_replace(Phase::Until(heads));
-    let mut total = 0;
+    let mut records = Vec::new();
     for client in clients {
-        let record = client.await.unwrap();
+        records.push(client.await.unwrap());
+    }
+    let shown = what_became(&mut reader).await;
+    for (number, record) in records.iter().enumerate() {
         if mode == Mode::Embedded {
             assert_eq!(record.resumed, rounds, "each kill was everybody's");
         }
-        total += record.acked.len();
-        judge(&record, &history);
+        judge(record, &history);
+        judge_changes(record, &shown);
+        judge_reads(gateways[0], user_of(number), record).await;
     }
-    assert!(total > CLIENTS * rounds, "the clients hardly wrote: {total}");
+    let total: usize = records.iter().map(|record| record.acked.len()).sum();
+    let changed: usize = records.iter().map(|record| record.changed.len()).sum();
+    assert!(total > CLIENTS * rounds && changed > CLIENTS, "the clients hardly wrote: {total}, {changed}");
     tokio::task::block_in_place(|| system.stop());
+    projections_are_those_of_a_replay(&data.join("store.db")).await;
 }
 
 /// Waits until each client had another acknowledgement.
@@ -119,15 +129,52 @@ async fn read_history(reader: &mut Client) -> History {
     for channel in CHANNELS {
         let messages = reader.whole_history(channel).await;
         let count = messages.len();
-        let log: BTreeMap<_, _> = messages
-            .iter()
-            .map(|one| (one["seq"].as_u64().unwrap(), one["content"].as_str().unwrap().to_owned()))
-            .collect();
+        let log: BTreeMap<_, _> =
+            messages.iter().map(|one| (one["seq"].as_u64().unwrap(), name(one).to_owned())).collect();
         assert_eq!(log.len(), count, "no seq twice in {channel}");
         assert!(messages.is_sorted_by_key(|one| one["seq"].as_u64()), "history is ascending");
         history.insert(channel.to_owned(), log);
     }
     history
+}
+
+/// The name of a message: an edit puts something behind it.
+fn name(message: &Value) -> &str {
+    message["content"].as_str().unwrap().trim_end_matches('+')
+}
+
+/// What became of each message, by its name.
+async fn what_became(reader: &mut Client) -> HashMap<String, Changed> {
+    let mut became = HashMap::new();
+    for channel in CHANNELS {
+        for message in reader.whole_history(channel).await {
+            let edited = message["content"].as_str().unwrap().ends_with('+');
+            let reactions = message["reactions"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let toggles = reactions.iter().map(|one| one["count"].as_u64().unwrap()).sum::<u64>();
+            let changed = Changed { edited, toggles: u32::try_from(toggles).unwrap() };
+            became.insert(name(&message).to_owned(), changed);
+        }
+    }
+    became
+}
+
+/// What became of each message is what was acknowledged: a toggle that was sent twice was done once.
+fn judge_changes(record: &Record, shown: &HashMap<String, Changed>) {
+    for (name, _) in &record.acked {
+        let Changed { edited, toggles } = record.changed.get(name).copied().unwrap_or_default();
+        let there = Changed { edited, toggles: toggles % 2 };
+        assert_eq!(shown[name], there, "{name}");
+    }
+    assert!(record.order.is_sorted(), "changes are acknowledged in the order of the log, too");
+}
+
+/// What was acknowledged as read is read, whoever is asked.
+async fn judge_reads(gateway: SocketAddr, user: &str, record: &Record) {
+    let (_client, first) = Client::arrive(gateway, user).await;
+    for channel in first["channels"].as_array().unwrap() {
+        let acked = record.read.get(channel["channel_id"].as_str().unwrap()).copied();
+        assert!(acked <= channel["read"]["seq"].as_u64(), "{user}: {channel}");
+    }
 }
 
 fn judge(record: &Record, history: &History) {

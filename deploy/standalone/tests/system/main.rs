@@ -20,6 +20,7 @@ mod kill;
 mod kill_client;
 mod membership;
 mod power_cut;
+mod replay;
 mod retention;
 mod server;
 mod slow;

@@ -190,7 +190,7 @@ async fn is_missed_by_nobody(mode: Mode) {
     let (here, there) = system.two_gateways();
     let first = chat(here, 600).await;
     let before = histories(there).await;
-    let (mut client, _) = Client::open(here, "driver-2").await;
+    let (mut client, _) = Client::arrive(here, "driver-2").await;
     let old = client.whole_history("general").await;
     let old = old.iter().find(|one| one["id"] == first[0]).unwrap();
     let old = (old["epoch"].clone(), old["seq"].clone());

@@ -83,6 +83,9 @@ impl Shared {
                 Turn::Waits
             }
             Entry::Known { mut draft, mut made } => {
+                if draft.forget_deleted(tail) {
+                    made.clear();
+                }
                 draft.skip_quiet(tail);
                 let here = Position { epoch: tail.epoch().clone(), seq: sent };
                 let dialect = asked.dialect;

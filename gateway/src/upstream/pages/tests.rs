@@ -1,6 +1,8 @@
 //! A client that asks page after page sees the log, whatever the ring still holds, whatever was purged, however often
 //! the log began anew, and whatever comes meanwhile.
 
+mod graves;
+
 use super::super::tail::Tail;
 use super::*;
 use broker::Entry;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use protocol::codes::ErrorCode;
 use protocol::frames::Dialect;
 use protocol::ids::{Epoch, Position, Seq};
-use protocol::requests::{self, Answer, EventsAnswer, EventsPage, EventsRequest, PlacedEvent};
+use protocol::requests::{self, Answer, DeletedAnswer, EventsAnswer, EventsPage, EventsRequest, PlacedEvent};
 use protocol::subjects::RequestSubject;
 use runtime::shutdown::Shutdown;
 use serde_json::value::RawValue;
@@ -75,6 +75,13 @@ impl World {
         &self,
         answer: impl Fn(EventsRequest) -> Answer<EventsAnswer> + Send + 'static,
     ) {
+        let mut deleted = self.broker.serve(RequestSubject::Deleted).await.unwrap();
+        self.shutdown.spawn("worker", async move {
+            while let Some(request) = deleted.next().await {
+                let nothing: Answer<DeletedAnswer> = Ok(DeletedAnswer { deleted: Vec::new() });
+                request.reply.send(Bytes::from(requests::encode(&nothing).unwrap()));
+            }
+        });
         let mut server = self.broker.serve(RequestSubject::Events).await.unwrap();
         self.shutdown.spawn("worker", async move {
             while let Some(request) = server.next().await {

@@ -148,7 +148,11 @@ pub(crate) async fn a_waiting_member_gets_what_another_keeps_too_long(world: &im
     let mut slow = broker.consume(PERSISTENCE).await.unwrap();
     assert_eq!(fetch(&mut slow, 10).await.len(), 2);
     let mut other = broker.consume(PERSISTENCE).await.unwrap();
-    let taken = in_time("what was kept too long", other.fetch(10, 2 * DEADLINE)).await.unwrap();
+    let mut taken = in_time("what was kept too long", other.fetch(10, 2 * DEADLINE)).await.unwrap();
+    if taken.len() < 2 {
+        // The other one is a moment later.
+        taken.extend(in_time("the rest", other.fetch(10, 2 * DEADLINE)).await.unwrap());
+    }
     assert_eq!(said(&taken), ["0", "1"]);
     assert!(taken.iter().all(|delivery| delivery.attempts == 2));
 }

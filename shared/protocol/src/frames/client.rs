@@ -1,7 +1,9 @@
 //! What clients send, typed and checked.
 
 use super::Form;
+use super::changing::{self, ChangeMessage};
 use super::error::FrameError;
+use super::reading::{self, MarkRead};
 use super::send::{SendMessage, Written};
 use crate::codes::ErrorCode;
 use crate::ids::{ChannelId, MessageId, Position};
@@ -22,6 +24,10 @@ pub enum ClientFrame {
     },
     /// A message for a channel.
     SendMessage(Box<SendMessage>),
+    /// A change of a message.
+    ChangeMessage(Box<ChangeMessage>),
+    /// How far the user has read.
+    MarkRead(Box<MarkRead>),
     /// Subscribe this socket.
     JoinChannel(ChannelId),
     /// End this socket's subscription.
@@ -66,11 +72,6 @@ pub struct ResumePoint {
 /// Names of the protocol page that this release answers with `unsupported`.
 const LATER: &[&str] = &[
     "refresh_token",
-    "edit_message",
-    "delete_message",
-    "pin_message",
-    "react_to_message",
-    "mark_read",
     "ack_delivered",
     "set_status",
     "presence_query",
@@ -97,7 +98,7 @@ const CLASSIC: &[&str] = &[
     "get_global_presence",
 ];
 
-const CHANNEL_REQUIRED: &str = "Channel ID is required";
+pub(super) const CHANNEL_REQUIRED: &str = "Channel ID is required";
 
 /// Types and checks the frame in `json`, whose `type` was read to be `kind`.
 pub(crate) fn decode(kind: &str, json: &str, form: Form) -> Result<ClientFrame, FrameError> {
@@ -107,6 +108,11 @@ pub(crate) fn decode(kind: &str, json: &str, form: Form) -> Result<ClientFrame, 
     Ok(match kind {
         "authenticate" => read::<Authenticate>(json)?.check()?,
         "send_message" => ClientFrame::SendMessage(Box::new(read::<Written>(json)?.check()?)),
+        "edit_message" => read::<changing::Written>(json)?.edit()?,
+        "delete_message" => read::<changing::Written>(json)?.delete()?,
+        "pin_message" => read::<changing::Written>(json)?.pin()?,
+        "react_to_message" => read::<changing::Written>(json)?.react()?,
+        "mark_read" => read::<reading::Written>(json)?.check()?,
         "join_channel" => ClientFrame::JoinChannel(channel(json)?),
         "leave_channel" => ClientFrame::LeaveChannel(channel(json)?),
         "typing_start" => ClientFrame::TypingStart(channel(json).map_err(silent)?),
@@ -115,12 +121,6 @@ pub(crate) fn decode(kind: &str, json: &str, form: Form) -> Result<ClientFrame, 
         "fetch_history" => ClientFrame::FetchHistory(Box::new(read::<FetchHistory>(json)?.check()?)),
         "resume" => read::<Resume>(json)?.check()?,
         "ping" => ClientFrame::Ping,
-        "mark_read" if form == Form::Classic => {
-            return Err(FrameError::new(ErrorCode::Unsupported, "Failed to mark messages as read"));
-        }
-        "react_to_message" if form == Form::Classic => {
-            return Err(FrameError::new(ErrorCode::Unsupported, "Failed to update reaction"));
-        }
         "update_presence" if form == Form::Classic => return Err(FrameError::unsupported("set_status")),
         "get_channel_presence" | "get_global_presence" if form == Form::Classic => {
             return Err(silent(FrameError::unknown(kind)));

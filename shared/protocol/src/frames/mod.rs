@@ -1,10 +1,13 @@
 //! Frames: the maps that clients and gateways exchange, typed.
 //!
-//! `client` is what clients send, `server` what they get, `send` the one frame with many fields,
+//! `client` is what clients send, `server` what they get, `send` the one frame with many fields, `changing` those
+//! that change a message, `reading` says how far somebody has read,
 //! `error` why one is refused. How a frame becomes bytes is the codec's affair.
 
+pub mod changing;
 pub mod client;
 pub mod error;
+pub mod reading;
 pub mod send;
 pub mod server;
 

@@ -63,15 +63,12 @@ impl Written {
             return Err(FrameError::unsupported("send_message with file_id"));
         }
         let location = self.location()?;
-        let content = self.content.as_deref().unwrap_or_default().trim();
-        let (Some(channel_id), true) = (self.channel_id, !content.is_empty() || location.is_some()) else {
+        let content = self.content.as_deref().unwrap_or_default();
+        let (Some(channel_id), true) = (self.channel_id, !content.trim().is_empty() || location.is_some())
+        else {
             return Err(FrameError::missing(REQUIRED));
         };
-        let too_long = content.len() > limits::CONTENT_BYTES_MAX
-            || content.chars().nth(limits::CONTENT_CHARS_MAX).is_some();
-        if too_long {
-            return Err(FrameError::too_large("content"));
-        }
+        let content = checked_content(content)?;
         if self
             .location_name
             .as_ref()
@@ -81,7 +78,7 @@ impl Written {
         }
         Ok(SendMessage {
             channel_id,
-            content: content.to_owned(),
+            content,
             message_type: self.message_type.unwrap_or_default(),
             priority: self.priority.unwrap_or_default(),
             metadata: metadata(self.metadata)?,
@@ -107,6 +104,14 @@ impl Written {
     }
 }
 
+/// Strips a content and checks its length.
+pub(super) fn checked_content(written: &str) -> Result<String, FrameError> {
+    let content = written.trim();
+    let too_long =
+        content.len() > limits::CONTENT_BYTES_MAX || content.chars().nth(limits::CONTENT_CHARS_MAX).is_some();
+    if too_long { Err(FrameError::too_large("content")) } else { Ok(content.to_owned()) }
+}
+
 fn metadata(written: Option<Box<RawValue>>) -> Result<Metadata, FrameError> {
     written.map_or_else(
         || Ok(Metadata::default()),
@@ -119,7 +124,7 @@ fn metadata(written: Option<Box<RawValue>>) -> Result<Metadata, FrameError> {
     )
 }
 
-fn mentioned(written: Option<Vec<UserIdClaim>>) -> Result<Vec<UserId>, FrameError> {
+pub(super) fn mentioned(written: Option<Vec<UserIdClaim>>) -> Result<Vec<UserId>, FrameError> {
     let written = written.unwrap_or_default();
     if written.len() > limits::MENTIONED_USERS_MAX {
         return Err(FrameError::too_large("mentioned_users"));
@@ -189,6 +194,10 @@ impl SendMessage {
             captured_at: self.captured_at,
             client_msg_id: self.client_msg_id,
             mentioned_users: self.mentioned_users,
+            edited_at: None,
+            deleted_at: None,
+            is_pinned: false,
+            reactions: Vec::new(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! nothing where the old consumer had no such frame.
 
 use super::Form;
+use crate::changes::{Changed, ReactionAction};
 use crate::codes::ErrorCode;
 use crate::envelope::{ChannelType, Role};
 use crate::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, Ref, Seq, SessionId, UserId};
@@ -11,6 +12,7 @@ use crate::message::Message;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 
 /// Declares the frames and the enum over them, so that a type's name stands in one place.
 macro_rules! server_frames {
@@ -86,6 +88,37 @@ server_frames! {
         seq: Seq,
         prev: Seq,
         message: Message,
+    }
+    /// Somebody edited, pinned or unpinned a message: what `changed` names is new, the rest as it was just before.
+    MessageUpdated = "message_updated" {
+        channel_id: ChannelId, epoch: Epoch, seq: Seq, prev: Seq, changed: Changed, message: Message,
+        user_id: UserId,
+    }
+    /// A message is no more; history shows where it was.
+    MessageDeleted = "message_deleted" {
+        channel_id: ChannelId, epoch: Epoch, seq: Seq, prev: Seq, message_id: MessageId, user_id: UserId,
+        deleted_at: Timestamp,
+    }
+    /// Somebody reacted to a message, or does so no more.
+    ReactionUpdate = "reaction_update" {
+        message_id: MessageId,
+        reaction: String,
+        user_id: UserId,
+        action: ReactionAction,
+        channel_id: ChannelId,
+        epoch: Epoch,
+        seq: Seq,
+        prev: Seq,
+        counts: BTreeMap<String, u32>,
+    }
+    /// Somebody has read a channel up to here; with `ref` it answers the one who said so.
+    MessagesMarkedRead = "messages_marked_read" {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        r#ref: Option<Ref>,
+        channel_id: ChannelId,
+        message_id: Option<MessageId>,
+        read_up_to: Position,
+        user_id: UserId,
     }
     /// The channel was made or described anew.
     ChannelUpdated = "channel_updated" {
@@ -254,6 +287,16 @@ impl ServerFrame {
                 channels_subscribed: frame.channels_subscribed,
             },
             Self::ChatMessage(frame) => Classic::ChatMessage { message: frame.message.classic() },
+            Self::ReactionUpdate(frame) => Classic::ReactionUpdate {
+                message_id: &frame.message_id,
+                reaction: &frame.reaction,
+                user_id: &frame.user_id,
+                action: frame.action,
+            },
+            Self::MessagesMarkedRead(frame) => Classic::MessagesMarkedRead {
+                channel_id: &frame.channel_id,
+                message_id: frame.message_id.as_ref(),
+            },
             Self::ChannelJoined(frame) => Classic::ChannelJoined { channel_id: &frame.channel_id },
             Self::ChannelLeft(frame) => Classic::ChannelLeft { channel_id: &frame.channel_id },
             Self::UserJoined(frame) => {
@@ -277,12 +320,43 @@ impl ServerFrame {
 #[derive(Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 enum Classic<'a> {
-    ConnectionEstablished { user_id: &'a UserId, channels_subscribed: usize },
-    ChatMessage { message: crate::message::ClassicMessage<'a> },
-    ChannelJoined { channel_id: &'a ChannelId },
-    ChannelLeft { channel_id: &'a ChannelId },
-    UserJoined { user_id: &'a UserId, channel_id: &'a ChannelId },
-    UserLeft { user_id: &'a UserId, channel_id: &'a ChannelId },
-    TypingIndicator { user_id: &'a UserId, channel_id: &'a ChannelId, is_typing: bool },
-    Error { message: &'a str },
+    ConnectionEstablished {
+        user_id: &'a UserId,
+        channels_subscribed: usize,
+    },
+    ChatMessage {
+        message: crate::message::ClassicMessage<'a>,
+    },
+    MessagesMarkedRead {
+        channel_id: &'a ChannelId,
+        message_id: Option<&'a MessageId>,
+    },
+    ReactionUpdate {
+        message_id: &'a MessageId,
+        reaction: &'a str,
+        user_id: &'a UserId,
+        action: ReactionAction,
+    },
+    ChannelJoined {
+        channel_id: &'a ChannelId,
+    },
+    ChannelLeft {
+        channel_id: &'a ChannelId,
+    },
+    UserJoined {
+        user_id: &'a UserId,
+        channel_id: &'a ChannelId,
+    },
+    UserLeft {
+        user_id: &'a UserId,
+        channel_id: &'a ChannelId,
+    },
+    TypingIndicator {
+        user_id: &'a UserId,
+        channel_id: &'a ChannelId,
+        is_typing: bool,
+    },
+    Error {
+        message: &'a str,
+    },
 }

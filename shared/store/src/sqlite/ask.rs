@@ -1,10 +1,10 @@
 //! Questions about channels, members, users and single messages.
 
-use crate::{Sent, StoreError, StoredMessage};
+use super::reads;
+use crate::{Sent, StoreError};
 use protocol::claims::Profile;
 use protocol::envelope::{ChannelType, Role};
 use protocol::ids::{ChannelId, ClientMsgId, Epoch, MessageId, Position, Seq, UserId};
-use protocol::limits::UNREAD_MAX;
 use protocol::message::Sender;
 use protocol::requests::{Membership, MembershipsVersion, SessionAnswer};
 use protocol::subjects::Shard;
@@ -49,20 +49,6 @@ pub(super) fn membership(
         .query_row([channel.as_str(), user.as_str()], |row| row.get(0))
         .optional()?;
     role.map(word).transpose()
-}
-
-pub(super) fn message(connection: &Connection, id: &MessageId) -> Result<Option<StoredMessage>, StoreError> {
-    let found: Option<(String, Option<String>)> = connection
-        .prepare_cached("SELECT channel, thread FROM messages WHERE id = ?1")?
-        .query_row([id.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()?;
-    let Some((channel, thread)) = found else { return Ok(None) };
-    let channel_id = ChannelId::parse(&channel).map_err(|_| StoreError::Corrupt("channel id"))?;
-    let thread_id = thread.map(|thread| MessageId::parse(&thread)).transpose();
-    Ok(Some(StoredMessage {
-        channel_id,
-        thread_id: thread_id.map_err(|_| StoreError::Corrupt("thread id"))?,
-    }))
 }
 
 pub(super) fn sent(
@@ -112,7 +98,7 @@ pub(super) fn session(connection: &Connection, user: &UserId) -> Result<Option<S
         version += described.changes + row.get::<_, MembershipsVersion>(3)?;
         if row.get(2)? {
             let channel_id = ChannelId::parse(&channel).map_err(|_| StoreError::Corrupt("channel id"))?;
-            channels.push(membership_of(connection, channel_id, word(row.get(1)?)?, described)?);
+            channels.push(membership_of(connection, user, channel_id, (word(row.get(1)?)?, described))?);
         }
     }
     Ok(Some(SessionAnswer { sender, version, channels }))
@@ -156,6 +142,19 @@ struct Described {
     changes: MembershipsVersion,
 }
 
+/// Counts the members of a channel, up to a limit.
+pub(super) fn count_members(
+    connection: &Connection,
+    channel: &ChannelId,
+    limit: u32,
+) -> Result<u32, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM members WHERE channel = ?1 AND active = 1 LIMIT ?2)",
+        )?
+        .query_row(params![channel.as_str(), limit], |row| row.get(0))?)
+}
+
 /// Describes a channel; `None` when its description is not known yet.
 fn described(connection: &Connection, channel: &str) -> Result<Option<Described>, StoreError> {
     let row: Option<(String, String, MembershipsVersion)> = connection
@@ -168,18 +167,16 @@ fn described(connection: &Connection, channel: &str) -> Result<Option<Described>
 
 fn membership_of(
     connection: &Connection,
+    user: &UserId,
     channel_id: ChannelId,
-    role: Role,
-    described: Described,
+    (role, described): (Role, Described),
 ) -> Result<Membership, StoreError> {
     let Described { name, channel_type, .. } = described;
     let members = connection
         .prepare_cached("SELECT count(*) FROM members WHERE channel = ?1 AND active = 1")?
         .query_row([channel_id.as_str()], |row| row.get(0))?;
-    // Nobody can say yet how far he has read, so everything counts as unread.
-    let unread = connection
-        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM messages WHERE channel = ?1 LIMIT ?2)")?
-        .query_row(params![channel_id.as_str(), UNREAD_MAX], |row| row.get(0))?;
-    let (muted_until, read) = (None, None);
+    let read = reads::of(connection, &channel_id, user)?;
+    let unread = reads::unread(connection, &channel_id, read.as_ref())?;
+    let muted_until = None;
     Ok(Membership { channel_id, name, channel_type, role, members, muted_until, read, unread })
 }

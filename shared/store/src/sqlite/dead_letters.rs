@@ -69,7 +69,8 @@ pub(super) fn sent(
     let mut rows = select.query([channel.as_str(), sender.as_str(), id.as_str()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let envelope: Vec<u8> = row.get(2)?;
-    let Ok(Envelope { message_id, content_hash, .. }) = Envelope::decode(&envelope) else { return Ok(None) };
+    let Ok(envelope) = Envelope::decode(&envelope) else { return Ok(None) };
+    let (message_id, content_hash) = (envelope.about(), envelope.content_hash);
     Ok(Some(Sent { position: position(row, 0, 1)?, message_id, content_hash }))
 }
 

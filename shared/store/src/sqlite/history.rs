@@ -1,12 +1,12 @@
 //! Pages of stored messages.
 
 use super::ask::position;
+use super::changes::{COLUMNS, JOINED, placed};
 use crate::StoreError;
 use protocol::ids::{ChannelId, MessageId, Position};
 use protocol::requests::{HistoryAnswer, HistoryRange, HistoryRequest, PlacedMessage};
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
-use serde_json::value::RawValue;
 
 /// Which way a page is read from its bound.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -75,11 +75,11 @@ impl Read<'_> {
         bound: Option<&Position>,
         count: usize,
     ) -> Result<Vec<PlacedMessage>, StoreError> {
-        let mut sql = String::from("SELECT epoch, seq, body FROM messages WHERE channel = ?1");
+        let mut sql = format!("SELECT {COLUMNS} FROM {JOINED} WHERE messages.channel = ?1");
         let mut values = vec![Value::from(self.channel.as_str().to_owned())];
         if let Some(bound) = bound {
             let compares = if direction == Direction::Back { "<" } else { ">" };
-            sql.push_str(&format!(" AND (epoch, seq) {compares} (?2, ?3)"));
+            sql.push_str(&format!(" AND (messages.epoch, messages.seq) {compares} (?2, ?3)"));
             let seq = i64::try_from(bound.seq).unwrap_or(i64::MAX);
             values.extend([Value::from(bound.epoch.as_str().to_owned()), Value::from(seq)]);
         }
@@ -89,13 +89,15 @@ impl Read<'_> {
         }
         let order = if direction == Direction::Back { "DESC" } else { "ASC" };
         values.push(Value::from(i64::try_from(count).unwrap_or(i64::MAX)));
-        sql.push_str(&format!(" ORDER BY epoch {order}, seq {order} LIMIT ?{}", values.len()));
+        sql.push_str(&format!(
+            " ORDER BY messages.epoch {order}, messages.seq {order} LIMIT ?{}",
+            values.len()
+        ));
         let mut select = self.connection.prepare_cached(&sql)?;
         let mut rows = select.query(params_from_iter(values))?;
         let mut messages = Vec::new();
         while let Some(row) = rows.next()? {
-            let message = RawValue::from_string(row.get(2)?).map_err(|_| StoreError::Corrupt("message"))?;
-            messages.push(PlacedMessage { position: position(row, 0, 1)?, message });
+            messages.push(placed(row)?);
         }
         Ok(messages)
     }

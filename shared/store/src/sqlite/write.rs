@@ -1,5 +1,6 @@
 //! Events and what follows from them.
 
+use super::changes;
 use crate::{Event, StoreError};
 use protocol::claims::Profile;
 use protocol::envelope::{ChannelFacts, Envelope, Fact, MemberFacts};
@@ -72,6 +73,18 @@ fn project(transaction: &Transaction<'_>, event: &Event) -> Result<(), StoreErro
         Fact::ChannelUpdated(facts) => write_channel(transaction, event, &facts),
         Fact::MemberAdded(facts) => write_member(transaction, event, &facts, true),
         Fact::MemberRemoved(facts) => write_member(transaction, event, &facts, false),
+        Fact::MessageUpdated(update) => {
+            changes::update(transaction, event, &update)?;
+            changes::commanded(transaction, event, &update.message.id)
+        }
+        Fact::MessageDeleted(deletion) => {
+            changes::delete(transaction, event, &deletion)?;
+            changes::commanded(transaction, event, &deletion.message_id)
+        }
+        Fact::ReactionUpdated(change) => {
+            changes::react(transaction, event, &change)?;
+            changes::commanded(transaction, event, &change.message_id)
+        }
     }
 }
 

@@ -63,6 +63,13 @@ pub(crate) fn removed(to: &str, seq: Seq, who: &str) -> Event {
     event(Kind::MemberRemoved, to, seq, &MemberFacts { user: sender(who), role: Role::Member })
 }
 
+/// What somebody made of a message in `general`.
+pub(crate) fn becomes(kind: Kind, seq: Seq, by: &str, body: &impl Serialize) -> Event {
+    let mut event = event(kind, "general", seq, body);
+    event.envelope.by = user(by);
+    event
+}
+
 /// A message of driver-1 named `m<seq>`, as the log has it.
 pub(crate) fn said(to: &str, seq: Seq, change: impl FnOnce(&mut Message)) -> Event {
     let mut message = Message {
@@ -83,6 +90,10 @@ pub(crate) fn said(to: &str, seq: Seq, change: impl FnOnce(&mut Message)) -> Eve
         captured_at: None,
         client_msg_id: Some(ClientMsgId::parse(&format!("c{seq}")).unwrap()),
         mentioned_users: Vec::new(),
+        edited_at: None,
+        deleted_at: None,
+        is_pinned: false,
+        reactions: Vec::new(),
     };
     change(&mut message);
     Event { position: at(seq), envelope: Envelope::message(&message, 11).unwrap() }

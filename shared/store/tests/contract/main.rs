@@ -1,12 +1,14 @@
 //! What every adapter must do. An adapter joins by a [`world::World`] of its own; the behaviours do not change.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test says what it expects by failing")]
 
+mod changes;
 mod dead_letters;
 mod events;
 mod facts;
 mod history;
 mod people;
 mod processes;
+mod reading;
 mod resuming;
 mod world;
 
@@ -52,6 +54,14 @@ contract! {
         a_dead_letter_is_no_event,
         a_clients_own_id_is_found_in_what_was_put_aside,
     }
+    changes {
+        a_message_is_shown_as_it_was_last_edited,
+        changes_come_in_any_order,
+        a_deleted_message_leaves_its_place_for_ever,
+        reactions_are_counted_by_who_reacted,
+        a_later_lifes_change_is_the_newer_one,
+        a_clients_own_id_of_a_change_is_found_again,
+    }
     history {
         pages_go_back_from_the_newest,
         pages_go_forth_from_a_position,
@@ -59,6 +69,11 @@ contract! {
         a_thread_is_its_first_message_and_the_replies,
         channels_do_not_mix,
         a_later_life_comes_after_an_earlier_one,
+    }
+    reading {
+        what_was_read_is_not_unread,
+        a_later_life_is_read_after_an_earlier_one,
+        members_are_counted_up_to_a_limit,
     }
     resuming {
         events_follow_a_position_page_by_page,

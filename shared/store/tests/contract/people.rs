@@ -5,7 +5,7 @@ use crate::world::World;
 use protocol::claims::Profile;
 use protocol::envelope::Role;
 use protocol::ids::ClientMsgId;
-use store::{Sent, Store, StoredMessage};
+use store::{Sent, Store};
 
 fn profile(who: &str, name: &str) -> Profile {
     Profile {
@@ -98,10 +98,14 @@ pub(crate) async fn a_message_is_found_by_its_id(world: &impl World) {
     let store = world.open().await;
     let reply = said("general", 2, |message| message.thread_id = Some(id("m1")));
     store.apply(vec![plain("general", 1), reply]).await.unwrap();
-    let found = |thread_id| Some(StoredMessage { channel_id: channel("general"), thread_id });
-    assert_eq!(store.message(&id("m1")).await.unwrap(), found(None));
-    assert_eq!(store.message(&id("m2")).await.unwrap(), found(Some(id("m1"))));
-    assert_eq!(store.message(&id("m3")).await.unwrap(), None);
+    let thread = async |name| {
+        let found = store.message(&id(name)).await.unwrap()?;
+        assert_eq!((found.message.channel_id, found.message.id), (channel("general"), id(name)));
+        Some((found.position.seq, found.message.thread_id))
+    };
+    assert_eq!(thread("m1").await, Some((1, None)));
+    assert_eq!(thread("m2").await, Some((2, Some(id("m1")))));
+    assert_eq!(thread("m3").await, None);
 }
 
 pub(crate) async fn a_clients_own_id_is_found_again(world: &impl World) {
