@@ -24,6 +24,20 @@ pub(crate) struct Node {
     _folder: TempDir,
 }
 
+/// A port that no connection of a client is given by the system, so that it is still free when a server starts again.
+fn free_port() -> u16 {
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 20_000;
+    loop {
+        let mut random = [0; 2];
+        getrandom::fill(&mut random).unwrap();
+        let port = FIRST + u16::from_le_bytes(random) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 impl Node {
     /// Starts a server that syncs each append.
     pub(crate) fn start() -> Self {
@@ -31,7 +45,7 @@ impl Node {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools/bin/nats-server");
         assert!(program.exists(), "{} is missing: deploy/tools/setup.sh nats installs it", program.display());
         let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let data = folder.path().join("data");
         let config = format!(
             r#"listen: 127.0.0.1:{port}

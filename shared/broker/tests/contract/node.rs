@@ -21,8 +21,18 @@ fn binary() -> PathBuf {
     path
 }
 
+/// A port that no connection of a client is given by the system, so that it is still free when a server starts again.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 20_000;
+    loop {
+        let mut random = [0; 2];
+        getrandom::fill(&mut random).unwrap();
+        let port = FIRST + u16::from_le_bytes(random) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 impl Node {
