@@ -29,7 +29,7 @@ impl Answers for Deleted {
         let stored = self.store.deleted(&request.messages).await.map_err(|error| unavailable(&error))?;
         let lately = tail.facts().filter_map(|(_, envelope, fact)| match fact {
             Fact::MessageDeleted(deletion) if request.messages.contains(&deletion.message_id) => {
-                Some((deletion.message_id, envelope.at))
+                Some((deletion.message_id.clone(), envelope.at))
             }
             _ => None,
         });

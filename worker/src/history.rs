@@ -5,7 +5,7 @@ use crate::tail::Tail;
 use broker::Broker;
 use protocol::codes::ErrorCode;
 use protocol::envelope::Fact;
-use protocol::ids::{MessageId, Position};
+use protocol::ids::MessageId;
 use protocol::limits::PAGE_BYTES_MAX;
 use protocol::message::Message;
 use protocol::requests::{Answer, HistoryAnswer, HistoryRange, HistoryRequest, PlacedMessage};
@@ -47,11 +47,11 @@ impl History {
         match &request.range {
             HistoryRange::Newest => self.back(request, tail, limit).await,
             HistoryRange::Before(bound) => {
-                let tail = tail.into_iter().filter(|message| is_before(&message.position, bound)).collect();
+                let tail = tail.into_iter().filter(|message| message.position < *bound).collect();
                 self.back(request, tail, limit).await
             }
             HistoryRange::After(bound) => {
-                let tail = tail.into_iter().filter(|message| is_before(bound, &message.position)).collect();
+                let tail = tail.into_iter().filter(|message| *bound < message.position).collect();
                 self.forth(request, tail, limit).await
             }
             HistoryRange::Around(id) => match tail.iter().position(|message| is(message, id)) {
@@ -61,7 +61,7 @@ impl History {
                     let Some(first) = page.messages.first().map(|first| first.position.clone()) else {
                         return Ok(page);
                     };
-                    let tail = tail.into_iter().filter(|message| !is_before(&message.position, &first));
+                    let tail = tail.into_iter().filter(|message| message.position >= first);
                     Ok(appended(page, tail.collect(), limit))
                 }
             },
@@ -103,8 +103,7 @@ impl History {
     ) -> Result<HistoryAnswer, StoreError> {
         let limit = usize::try_from(request.limit).unwrap_or(usize::MAX);
         let bound = tail[at].position.clone();
-        let (before, from): (Vec<_>, Vec<_>) =
-            tail.into_iter().partition(|message| is_before(&message.position, &bound));
+        let (before, from): (Vec<_>, Vec<_>) = tail.into_iter().partition(|message| message.position < bound);
         let wanted = (limit - 1) / 2;
         let older = HistoryRequest { range: HistoryRange::Before(bound), ..request.clone() };
         let mut page = self.back(&older, before, wanted).await?;
@@ -150,7 +149,7 @@ fn newest(tail: &Tail, request: &HistoryRequest) -> Vec<PlacedMessage> {
 /// Puts the tail behind what is stored and into its holes; what was persisted since the tail was read is in both.
 fn merged(mut stored: Vec<PlacedMessage>, tail: Vec<PlacedMessage>) -> Vec<PlacedMessage> {
     stored.extend(tail);
-    stored.sort_by(|a, b| (&a.position.epoch, a.position.seq).cmp(&(&b.position.epoch, b.position.seq)));
+    stored.sort_by(|a, b| a.position.cmp(&b.position));
     stored.dedup_by(|a, b| a.position == b.position);
     stored
 }
@@ -160,17 +159,12 @@ fn appended(page: HistoryAnswer, tail: Vec<PlacedMessage>, limit: usize) -> Hist
     // Behind a full page the store has more: there the tail's turn has not come.
     let last = page.messages.last().filter(|_| page.more && page.messages.len() >= limit);
     let last = last.map(|message| message.position.clone());
-    let within =
-        |message: &PlacedMessage| last.as_ref().is_none_or(|last| !is_before(last, &message.position));
+    let within = |message: &PlacedMessage| last.as_ref().is_none_or(|last| message.position <= *last);
     let more = page.more;
     let mut messages = merged(page.messages, tail.into_iter().filter(within).collect());
     let more = more || messages.len() > limit;
     messages.truncate(limit);
     HistoryAnswer { messages, more }
-}
-
-fn is_before(a: &Position, b: &Position) -> bool {
-    (&a.epoch, a.seq) < (&b.epoch, b.seq)
 }
 
 /// Cuts a page to what one frame may hold: at the ends that the client asks on from, so that what it wanted stays.

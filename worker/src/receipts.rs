@@ -40,7 +40,7 @@ pub(crate) async fn run(broker: Broker, mut receipts: mpsc::Receiver<Receipt>, s
                 Some(Receipt { channel_id, user_id, read }) => {
                     let key = (channel_id, user_id);
                     // Of two that come in the wrong order the further one is told.
-                    let further = waiting.get(&key).is_none_or(|known| is_before(known, &read));
+                    let further = waiting.get(&key).is_none_or(|known| *known < read);
                     if further && (waiting.len() < WAITING_MAX || waiting.contains_key(&key)) {
                         waiting.insert(key, read);
                     }
@@ -61,8 +61,4 @@ async fn tell(broker: &Broker, waiting: &mut HashMap<(ChannelId, UserId), Positi
             tracing::debug!(%error, "a receipt was not published");
         }
     }
-}
-
-fn is_before(a: &Position, b: &Position) -> bool {
-    (&a.epoch, a.seq) < (&b.epoch, b.seq)
 }

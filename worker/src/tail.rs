@@ -38,9 +38,17 @@ enum Missing {
 /// may have stored what comes later.
 pub(crate) struct Tail {
     /// Where the channel stood.
-    pub(crate) head: Seq,
-    /// Ascending, each with its place; what cannot be read is left out.
-    pub(crate) events: Vec<(Position, Envelope)>,
+    pub(crate) head: Position,
+    /// Ascending; what cannot be read is left out.
+    pub(crate) events: Vec<Event>,
+}
+
+/// What a tail has of one entry.
+pub(crate) struct Event {
+    pub(crate) position: Position,
+    pub(crate) envelope: Envelope,
+    /// Of a body that can be read.
+    fact: Option<Fact>,
 }
 
 impl Tail {
@@ -67,13 +75,14 @@ impl Tail {
         let mut events = Vec::new();
         for _ in 0..READS_MAX {
             if after >= head.seq {
-                return Ok(Self { head: head.seq, events });
+                return Ok(Self { head, events });
             }
             let page = broker.read(channel, after, READ).await?;
             after = page.entries.last().map_or(page.head, |entry| entry.seq);
             let placed = page.entries.into_iter().filter_map(|entry| {
                 let position = Position { epoch: head.epoch.clone(), seq: entry.seq };
-                Some((position, Envelope::decode(&entry.envelope).ok()?))
+                let envelope = Envelope::decode(&entry.envelope).ok()?;
+                Some(Event { position, fact: envelope.fact().ok(), envelope })
             });
             events.extend(placed);
         }
@@ -83,12 +92,14 @@ impl Tail {
     /// Brings a message of the channel up to date with what became of it lately. What the store knew already is told
     /// once more, and ends as the newest says.
     pub(crate) fn bring_up_to_date(&self, message: &mut Message) {
-        let about = self.facts().filter(|(_, _, fact)| fact.message_id() == Some(&message.id));
-        for (_, envelope, fact) in about.collect::<Vec<_>>() {
+        for (_, envelope, fact) in self.facts() {
+            if fact.message_id() != Some(&message.id) {
+                continue;
+            }
             match fact {
-                Fact::MessageUpdated(update) => message.update(&update),
+                Fact::MessageUpdated(update) => message.update(update),
                 Fact::MessageDeleted(_) => message.bury(envelope.at),
-                Fact::ReactionUpdated(change) => message.react(&envelope.by, &change),
+                Fact::ReactionUpdated(change) => message.react(&envelope.by, change),
                 Fact::Message(_)
                 | Fact::ChannelUpdated(_)
                 | Fact::MemberAdded(_)
@@ -99,17 +110,12 @@ impl Tail {
 
     /// Returns the messages of which it says that something became.
     pub(crate) fn changed(&self) -> BTreeSet<MessageId> {
-        let changed = |fact: Fact| match fact {
-            Fact::Message(_) => None,
-            fact => fact.message_id().cloned(),
-        };
-        self.facts().filter_map(|(_, _, fact)| changed(fact)).collect()
+        let changes = self.facts().filter(|(_, _, fact)| !matches!(fact, Fact::Message(_)));
+        changes.filter_map(|(_, _, fact)| fact.message_id().cloned()).collect()
     }
 
     /// Returns the facts, ascending.
-    pub(crate) fn facts(&self) -> impl DoubleEndedIterator<Item = (&Position, &Envelope, Fact)> {
-        self.events
-            .iter()
-            .filter_map(|(position, envelope)| Some((position, envelope, envelope.fact().ok()?)))
+    pub(crate) fn facts(&self) -> impl DoubleEndedIterator<Item = (&Position, &Envelope, &Fact)> {
+        self.events.iter().filter_map(|event| Some((&event.position, &event.envelope, event.fact.as_ref()?)))
     }
 }

@@ -45,7 +45,7 @@ impl Typing {
 
     fn is_news(&mut self, user: &UserId, read: &Position) -> bool {
         let known = self.read.get(user);
-        let is_news = known.is_none_or(|known| (&known.epoch, known.seq) < (&read.epoch, read.seq));
+        let is_news = known.is_none_or(|known| known < read);
         if is_news {
             if self.read.len() >= READERS_MAX {
                 self.read.clear();

@@ -130,8 +130,9 @@ fn uuid_v7(unix_ms: u64, random: &[u8; 10]) -> Arc<str> {
 /// The broker's number of an event within one shard: rises, starts at 1, is not contiguous per channel.
 pub type Seq = u64;
 
-/// A place in a channel's history; positions of different epochs cannot be compared.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A place in a channel's history. What happened in a later life of the log is behind all that happened in an earlier
+/// one.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Position {
     /// The life of the log that `seq` belongs to.
     pub epoch: Epoch,

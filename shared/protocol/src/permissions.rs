@@ -17,47 +17,18 @@ pub enum Action {
     DeleteAny,
     /// Pin and unpin.
     Pin,
-    /// Make somebody a member.
-    Invite,
-    /// Take a member's word for a time.
-    Mute,
-    /// Remove a member of a lower role.
-    Remove,
-    /// Change the name and the settings.
-    Describe,
-    /// Give a member a role below one's own.
-    ChangeRole,
-    /// Archive it, and bring it back.
-    Archive,
-    /// Make another member the owner.
-    TransferOwnership,
 }
 
 impl Action {
     /// Every action, in the order of the roles that they need.
-    pub const ALL: [Self; 13] = [
-        Self::Read,
-        Self::Write,
-        Self::EditOwn,
-        Self::DeleteOwn,
-        Self::DeleteAny,
-        Self::Pin,
-        Self::Mute,
-        Self::Invite,
-        Self::Remove,
-        Self::Describe,
-        Self::ChangeRole,
-        Self::Archive,
-        Self::TransferOwnership,
-    ];
+    pub const ALL: [Self; 6] =
+        [Self::Read, Self::Write, Self::EditOwn, Self::DeleteOwn, Self::DeleteAny, Self::Pin];
 
     /// Returns the lowest role that may do it.
     pub fn lowest_role(self) -> Role {
         match self {
             Self::Read | Self::Write | Self::EditOwn | Self::DeleteOwn => Role::Member,
-            Self::DeleteAny | Self::Pin | Self::Mute | Self::Invite => Role::Moderator,
-            Self::Remove | Self::Describe | Self::ChangeRole => Role::Admin,
-            Self::Archive | Self::TransferOwnership => Role::Owner,
+            Self::DeleteAny | Self::Pin => Role::Moderator,
         }
     }
 }

@@ -96,7 +96,7 @@ impl Commands {
             content_hash,
             body,
         };
-        Ok(Decision::Append(Box::new(envelope), tail.head))
+        Ok(Decision::Append(Box::new(envelope), tail.head.seq))
     }
 
     /// Finds the channel of a message whose channel nobody named; it may have been written this moment.
@@ -128,7 +128,7 @@ impl Commands {
             {
                 mine.retain(|known| *known != change.reaction);
                 if change.action == ReactionAction::Added {
-                    mine.push(change.reaction);
+                    mine.push(change.reaction.clone());
                 }
             }
         }

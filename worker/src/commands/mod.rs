@@ -12,7 +12,7 @@ mod turns;
 pub(crate) use reading::Reads;
 
 use crate::serving::{Answers, unavailable};
-use crate::tail::Tail;
+use crate::tail::{Event, Tail};
 use broker::{Append, Appended, Broker};
 use bytes::Bytes;
 use protocol::codes::ErrorCode;
@@ -107,8 +107,10 @@ impl Commands {
         tail: &Tail,
     ) -> Result<Option<store::Sent>, ErrorCode> {
         let Some(id) = id else { return Ok(None) };
-        let lately = tail.events.iter().find(|(_, e)| e.by == *by && e.client_msg_id.as_ref() == Some(id));
-        if let Some((position, envelope)) = lately {
+        let is_it = |envelope: &Envelope| envelope.by == *by && envelope.client_msg_id.as_ref() == Some(id);
+        if let Some(Event { position, envelope, .. }) =
+            tail.events.iter().find(|event| is_it(&event.envelope))
+        {
             let (message_id, content_hash) = (envelope.about(), envelope.content_hash);
             return Ok(Some(store::Sent { position: position.clone(), message_id, content_hash }));
         }
@@ -125,7 +127,7 @@ impl Commands {
     ) -> Result<StoredMessage, ErrorCode> {
         let lately = tail.facts().find_map(|(position, _, fact)| match fact {
             Fact::Message(message) if message.id == *id => {
-                Some(StoredMessage { position: position.clone(), message: Message::clone(&message) })
+                Some(StoredMessage { position: position.clone(), message: Message::clone(message) })
             }
             _ => None,
         });

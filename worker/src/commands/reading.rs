@@ -6,7 +6,6 @@ use crate::serving::{Answers, unavailable};
 use crate::tail::Tail;
 use protocol::codes::ErrorCode;
 use protocol::frames::reading::{MarkRead, ReadUpTo};
-use protocol::ids::Position;
 use protocol::limits::RECEIPTS_MEMBERS_MAX;
 use protocol::permissions::{Action, allows};
 use protocol::requests::{Answer, ReadAnswer, ReadRequest};
@@ -36,12 +35,11 @@ impl Answers for Reads {
         if !allows(self.commands.role(&channel_id, &user_id, &tail).await?, Action::Read) {
             return Err(ErrorCode::UnknownChannel);
         }
-        let head = broker.head(&channel_id).await.map_err(|error| error.code())?;
         let position = match up_to {
-            ReadUpTo::Everything => head,
+            ReadUpTo::Everything => tail.head.clone(),
             ReadUpTo::Message(id) => self.commands.message(&id, &channel_id, &tail).await?.position,
             // Nobody has read what was not written yet.
-            ReadUpTo::Position(position) => earlier(position, head),
+            ReadUpTo::Position(position) => position.min(tail.head.clone()),
         };
         let marked = store.mark_read(&channel_id, &user_id, &position).await;
         let read = marked.map_err(|error| unavailable(&error))?;
@@ -52,8 +50,4 @@ impl Answers for Reads {
         }
         Ok(ReadAnswer { read })
     }
-}
-
-fn earlier(a: Position, b: Position) -> Position {
-    if (&a.epoch, a.seq) < (&b.epoch, b.seq) { a } else { b }
 }

@@ -51,21 +51,30 @@ pub(super) fn membership(
     role.map(word).transpose()
 }
 
+/// Returns what a client's own id was used for: a message, or a change of one.
 pub(super) fn sent(
     connection: &Connection,
     channel: &ChannelId,
     sender: &UserId,
     id: &ClientMsgId,
 ) -> Result<Option<Sent>, StoreError> {
-    let mut select = connection.prepare_cached(
+    const IN_EACH: [&str; 2] = [
         "SELECT epoch, seq, id, content_hash FROM messages
          WHERE channel = ?1 AND sender = ?2 AND client_msg_id = ?3 ORDER BY epoch, seq LIMIT 1",
-    )?;
-    let mut rows = select.query([channel.as_str(), sender.as_str(), id.as_str()])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let message_id: String = row.get(2)?;
-    let message_id = MessageId::parse(&message_id).map_err(|_| StoreError::Corrupt("message id"))?;
-    Ok(Some(Sent { position: position(row, 0, 1)?, message_id, content_hash: row.get(3)? }))
+        "SELECT epoch, seq, message, content_hash FROM commanded
+         WHERE channel = ?1 AND sender = ?2 AND client_msg_id = ?3 ORDER BY epoch, seq LIMIT 1",
+    ];
+    for sql in IN_EACH {
+        let mut select = connection.prepare_cached(sql)?;
+        let mut rows = select.query([channel.as_str(), sender.as_str(), id.as_str()])?;
+        if let Some(row) = rows.next()? {
+            let message_id: String = row.get(2)?;
+            let message_id = MessageId::parse(&message_id).map_err(|_| StoreError::Corrupt("message id"))?;
+            let position = position(row, 0, 1)?;
+            return Ok(Some(Sent { position, message_id, content_hash: row.get(3)? }));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether a user is known just so.

@@ -1,9 +1,9 @@
 //! What became of messages: written beside them, and put into them when they are read.
 
 use super::ask::position;
-use crate::{Event, Sent, StoreError, StoredMessage};
+use crate::{Event, StoreError, StoredMessage};
 use protocol::changes::{Changed, MessageDeletion, MessageUpdate, Reaction, ReactionAction, ReactionChange};
-use protocol::ids::{ChannelId, ClientMsgId, MessageId, Position, UserId};
+use protocol::ids::{MessageId, Position, UserId};
 use protocol::limits::REACTORS_SHOWN_MAX;
 use protocol::message::Message;
 use protocol::requests::PlacedMessage;
@@ -228,22 +228,4 @@ pub(super) fn reactions_of(
     )?;
     let reactions = select.query_map([message.as_str(), user.as_str()], |row| row.get(0))?;
     Ok(reactions.collect::<Result<_, _>>()?)
-}
-
-/// Reads what a client's own id was used for, of whatever is no message.
-pub(super) fn sent(
-    connection: &Connection,
-    channel: &ChannelId,
-    sender: &UserId,
-    id: &ClientMsgId,
-) -> Result<Option<Sent>, StoreError> {
-    let mut select = connection.prepare_cached(
-        "SELECT epoch, seq, message, content_hash FROM commanded
-         WHERE client_msg_id = ?3 AND channel = ?1 AND sender = ?2 ORDER BY epoch, seq LIMIT 1",
-    )?;
-    let mut rows = select.query([channel.as_str(), sender.as_str(), id.as_str()])?;
-    let Some(row) = rows.next()? else { return Ok(None) };
-    let message_id: String = row.get(2)?;
-    let message_id = MessageId::parse(&message_id).map_err(|_| StoreError::Corrupt("message id"))?;
-    Ok(Some(Sent { position: position(row, 0, 1)?, message_id, content_hash: row.get(3)? }))
 }

@@ -99,12 +99,9 @@ impl Sqlite {
     ) -> Result<Option<Sent>, StoreError> {
         self.ask(move |connection| {
             // The letters first: what is handled again is stored before its letter goes.
-            if let Some(sent) = dead_letters::sent(connection, &channel, &sender, &id)? {
-                return Ok(Some(sent));
-            }
-            match ask::sent(connection, &channel, &sender, &id)? {
+            match dead_letters::sent(connection, &channel, &sender, &id)? {
                 Some(sent) => Ok(Some(sent)),
-                None => changes::sent(connection, &channel, &sender, &id),
+                None => ask::sent(connection, &channel, &sender, &id),
             }
         })
         .await
